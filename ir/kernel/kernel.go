@@ -1,0 +1,332 @@
+// Package kernel is the target-neutral form of one launch: a grid of blocks,
+// each a short program over two-dimensional tiles. Both back ends print it,
+// and an interpreter runs it; nothing in it names a thread, a vector width, a
+// barrier or an atomic.
+//
+// A block runs its statements in order. Tiles are the block's own named
+// variables ("near" memory: L1/L2 scratch on a CPU, shared memory on a GPU);
+// buffers are tensors in memory that the launch was given. Blocks of one launch
+// may run in any order and at the same time: two blocks never store to one
+// element, and no block loads what another one stores.
+package kernel
+
+import "github.com/memc-lang/memc/ir/ints"
+
+// Elem is an element type.
+type Elem uint8
+
+// The element types. Tiles hold F32, I32 or I64; Bool is the type of a test
+// inside a map; BF16 and F16 exist in memory only and widen when loaded.
+const (
+	F32 Elem = iota
+	BF16
+	F16
+	I32
+	I64
+	Bool
+)
+
+// Size is the number of bytes of one element in memory.
+func (e Elem) Size() int { return [...]int{4, 2, 2, 4, 8, 1}[e] }
+
+func (e Elem) String() string { return [...]string{"f32", "bf16", "f16", "i32", "i64", "bool"}[e] }
+
+// Buf is a parameter of a kernel: a dense tensor in memory, 64-byte aligned and
+// followed by at least 64 readable bytes. Dims are its sizes, outermost first;
+// Dims[0] may be 0 where the kernel does not know it (growing or call-sized).
+//
+// Panel > 0 says that the last two dimensions [n, k] are stored transposed in
+// panels: element (n, k) of a matrix lies at (n/Panel)*k_size*Panel + k*Panel +
+// n%Panel, and a matrix takes ceil(n_size/Panel)*k_size*Panel elements. A row
+// of k then is the left operand's order, and Panel values of n are adjacent:
+// the layout in which a product reads its right operand.
+type Buf struct {
+	Name  string
+	Elem  Elem
+	Dims  []int
+	Panel int
+	Write bool // the kernel stores to it (and may load from it too)
+}
+
+// MatrixLen is the number of elements that the last two dimensions (the last
+// one, for a vector) take in memory.
+func (b *Buf) MatrixLen() int64 {
+	d := b.Dims
+	switch {
+	case len(d) == 0:
+		return 1
+	case len(d) == 1:
+		return int64(d[0])
+	}
+	n, k := int64(d[len(d)-2]), int64(d[len(d)-1])
+	if b.Panel > 0 {
+		n = (n + int64(b.Panel) - 1) / int64(b.Panel) * int64(b.Panel)
+	}
+	return n * k
+}
+
+// Offset is the place of an element, counted in elements from the start, as an
+// expression over the index expressions (one per dimension).
+func (b *Buf) Offset(idx []*ints.Expr) *ints.Expr {
+	off := ints.C(0)
+	nd := len(b.Dims)
+	stride := b.MatrixLen()
+	for d := nd - 3; d >= 0; d-- {
+		off = ints.Plus(off, ints.Times(idx[d], ints.C(stride)))
+		stride *= int64(b.Dims[d])
+	}
+	switch {
+	case nd == 0:
+	case nd == 1:
+		off = ints.Plus(off, idx[0])
+	case b.Panel > 0:
+		n, k, p, ks := idx[nd-2], idx[nd-1], ints.C(int64(b.Panel)), int64(b.Dims[nd-1])
+		off = ints.Plus(off, ints.Times(ints.Quo(n, p), ints.C(ks*int64(b.Panel))))
+		off = ints.Plus(off, ints.Plus(ints.Times(k, p), ints.Rem(n, p)))
+	default:
+		off = ints.Plus(off, ints.Plus(ints.Times(idx[nd-2], ints.C(int64(b.Dims[nd-1]))), idx[nd-1]))
+	}
+	return off
+}
+
+// Tile is a block's variable: at most Rows x Cols elements. ValidRows and
+// ValidCols (nil: all) say how many of them exist in this block; what lies
+// outside is undefined, and no statement reads or writes it. Both are
+// expressions over the kernel's Ints, the grid's axes and enclosing loops.
+type Tile struct {
+	Name       string
+	Elem       Elem
+	Rows, Cols int
+	ValidRows  *ints.Expr
+	ValidCols  *ints.Expr
+}
+
+// Axis is one axis of a grid: Var takes the values 0, Step, 2*Step, ... below
+// Extent, one a block.
+type Axis struct {
+	Var    string
+	Extent *ints.Expr // over the kernel's Ints
+	Step   int
+}
+
+// Part is a grid of blocks and the program that each of them runs. A fused
+// launch of two kinds of block has two parts; their blocks are independent.
+type Part struct {
+	Grid []Axis // the first axis is the slowest
+	Body []Stmt
+}
+
+// Kernel is one launch.
+type Kernel struct {
+	Name  string
+	Bufs  []*Buf
+	Ints  []string // integer parameters, 64 bits, read from the call descriptor
+	Tiles []*Tile
+	Parts []Part
+}
+
+// Stmt is one statement; its Note is the provenance ("file.spec:12 local.q").
+type Stmt interface{ stmt() }
+
+// Row and Col are the variables by which an index expression or a test names
+// the row and the column within a tile; Pick names the value of a gathering
+// tile in that row.
+const (
+	Row  = "r"
+	Col  = "c"
+	Pick = "x"
+)
+
+// Load reads Dst[r,c] = Buf[Idx...] over Dst's valid region. Idx has one
+// expression a dimension of Buf, over Ints, axes, loop variables, r, c, and x
+// where Gather is given: x is Gather[r,0], an integer tile of [Rows,1]. The
+// column c occurs in at most one of them, added with factor 1. Floating types
+// widen to f32, i32 may widen to i64.
+type Load struct {
+	Dst    *Tile
+	Buf    *Buf
+	Idx    []*ints.Expr
+	Gather *Tile
+	Note   string
+}
+
+// Store writes Buf[Idx...] = Src[r,c] over Src's valid region, rounding to
+// nearest even where Buf is narrower. Rows go to different places.
+type Store struct {
+	Buf  *Buf
+	Idx  []*ints.Expr
+	Src  *Tile
+	Note string
+}
+
+// Map computes Dst[r,c] = Expr over Dst's valid region. A tile in Expr has
+// Dst's shape, or one row, or one column, or both (it is then repeated). Dst
+// itself may occur in Expr.
+type Map struct {
+	Dst  *Tile
+	Expr *Val
+	Note string
+}
+
+// Dot computes Dst = A·B, or Dst += A·B where Acc is set. A is [M,K], or [K,M]
+// where TransA; B is [K,N], or [N,K] where TransB. Every element is one chain
+// of fused multiply-adds over k in ascending order, starting from Dst's element
+// or from 0: the result does not depend on tile sizes. Valid counts of K agree.
+type Dot struct {
+	Dst, A, B      *Tile
+	TransA, TransB bool
+	Acc            bool
+	Note           string
+}
+
+// Reduction is how Reduce joins elements.
+type Reduction uint8
+
+// The reductions.
+const (
+	Sum Reduction = iota
+	Largest
+)
+
+// Reduce joins Src over its columns (Dst is [Rows,1]), or over its rows where
+// OverRows (Dst is [1,Cols]). The order depends on the tile's static shape and
+// valid counts only.
+type Reduce struct {
+	Dst, Src *Tile
+	Op       Reduction
+	OverRows bool
+	Note     string
+}
+
+// Transpose computes Dst[c,r] = Src[r,c].
+type Transpose struct {
+	Dst, Src *Tile
+	Note     string
+}
+
+// Slice computes Dst[r,c] = Src[Row+r, Col+c] over Dst's valid region.
+type Slice struct {
+	Dst, Src *Tile
+	Row, Col int
+	Note     string
+}
+
+// Paste computes Dst[Row+r, Col+c] = Src[r,c] over Src's valid region.
+type Paste struct {
+	Dst, Src *Tile
+	Row, Col int
+	Note     string
+}
+
+// For runs Body with Var = Lo, Lo+Step, ... below Hi. Tiles keep their values
+// from turn to turn. Stages > 1 allows loads of later turns to be in flight.
+type For struct {
+	Var    string
+	Lo, Hi *ints.Expr
+	Step   int
+	Stages int
+	Body   []Stmt
+}
+
+// When runs Body where Cond, the same for the whole block, is not 0.
+type When struct {
+	Cond *ints.Expr
+	Body []Stmt
+}
+
+func (*Load) stmt()      {}
+func (*Store) stmt()     {}
+func (*Map) stmt()       {}
+func (*Dot) stmt()       {}
+func (*Reduce) stmt()    {}
+func (*Transpose) stmt() {}
+func (*Slice) stmt()     {}
+func (*Paste) stmt()     {}
+func (*For) stmt()       {}
+func (*When) stmt()      {}
+
+// ValOp is an operator inside a map.
+type ValOp uint8
+
+// The operators of a map. Floating ones work on f32; integer ones on i32 or
+// i64 (both operands of one type, wrapping); tests give Bool.
+const (
+	Ref      ValOp = iota // Tile[r,c]
+	Num                   // F, an f32 constant
+	Index                 // I, an integer expression over Ints, axes, loops, r and c, as i64
+	Test                  // I != 0, as Bool
+	Neg                   // -a
+	Abs                   // |a|
+	Exp                   // e^a; exactly 1 at 0 and 0 at -inf
+	Log                   // ln a
+	Sqrt                  // √a
+	Rsqrt                 // 1/√a, correctly rounded operations: 1 / sqrt(a)
+	Sigmoid               // 1/(1+e^-a)
+	Silu                  // a/(1+e^-a)
+	Softplus              // ln(1+e^a), without overflow
+	Tanh                  // tanh a
+	CosTurn               // cos 2πa, |a| <= 1/2
+	SinTurn               // sin 2πa, |a| <= 1/2
+	Floor                 // ⌊a⌋
+	Turns                 // i64 a read as a signed fraction of 2^64 of a turn: f32 in [-1/2, 1/2)
+	Add                   // a + b
+	Sub                   // a - b
+	Mul                   // a * b
+	Div                   // a / b; integers: rounded down, b > 0
+	Mod                   // integers: a mod b, b > 0
+	Min                   // min(a, b)
+	Max                   // max(a, b)
+	Less                  // a < b
+	AtMost                // a <= b
+	Same                  // a == b
+	Both                  // a && b
+	Either                // a || b
+	Not                   // !a
+	Choose                // a ? b : c
+	ToF32                 // integer or Bool to f32
+	ToI64                 // f32 (towards zero), i32 or Bool to i64
+)
+
+// Val is an expression evaluated for every element of a tile.
+type Val struct {
+	Op   ValOp
+	Elem Elem
+	Tile *Tile      // Ref
+	F    float32    // Num
+	I    *ints.Expr // Index, Test
+	Args []*Val
+}
+
+// R refers to a tile.
+func R(t *Tile) *Val { return &Val{Op: Ref, Elem: t.Elem, Tile: t} }
+
+// N is a constant.
+func N(f float32) *Val { return &Val{Op: Num, Elem: F32, F: f} }
+
+// IndexOf is an integer expression over r and c as an i64 value.
+func IndexOf(e *ints.Expr) *Val { return &Val{Op: Index, Elem: I64, I: e} }
+
+// TestOf is the truth of an integer expression over r and c.
+func TestOf(e *ints.Expr) *Val { return &Val{Op: Test, Elem: Bool, I: e} }
+
+// F applies an operator; the result's type follows from the operator and its
+// operands.
+func F(op ValOp, args ...*Val) *Val {
+	e := args[len(args)-1].Elem
+	switch op {
+	case Less, AtMost, Same, Both, Either, Not:
+		e = Bool
+	case Turns, ToF32:
+		e = F32
+	case ToI64:
+		e = I64
+	}
+	return &Val{Op: op, Elem: e, Args: args}
+}
+
+// NewTile declares a tile with every element valid.
+func (k *Kernel) NewTile(name string, e Elem, rows, cols int) *Tile {
+	t := &Tile{Name: name, Elem: e, Rows: rows, Cols: cols}
+	k.Tiles = append(k.Tiles, t)
+	return t
+}
