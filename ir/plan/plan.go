@@ -1,0 +1,180 @@
+// Package plan is what a runtime executes: buffers, the integers of a call, and
+// the steps of each entry point. One plan serves one target; it holds no code.
+//
+// A call feeds n rows of the base clock, 1 <= n <= Slab, beginning at row pos.
+// Before it runs, the runtime evaluates every integer that kernels read and
+// writes them into the call descriptor: record 0 for the call, and one record
+// for each turn of each loop. A record is Plan.Record int64 values; Slot
+// numbers index it. Native code only reads descriptors.
+package plan
+
+import (
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// Class says who owns a buffer's memory and how long it lives.
+type Class uint8
+
+// The classes.
+const (
+	Weight Class = iota // filled once from the weights; shared by sessions; read only
+	Table               // constant data that the compiler computed; read only
+	State               // lives from call to call; one copy a session
+	Temp                // lives within a call, at Offset in the session's arena
+	Input               // filled by the caller before a call
+	Output              // read by the caller after a call
+	Probe               // f32 [turns of its loop]; element i is written by turn i where the loop's Done slot is 1
+)
+
+func (c Class) String() string {
+	return [...]string{"weight", "table", "state", "temp", "input", "output", "probe"}[c]
+}
+
+// Init says how a weight is drawn when there is no file: see runtime's Draw.
+type Init struct {
+	Kind  string  // "zeros", "const", "normal", "uniform"
+	Scale float64 // const: the value; normal: the standard deviation; uniform: the bound
+}
+
+// Buffer is one tensor in memory. Layout (Dims, Panel) is as in kernel.Buf.
+type Buffer struct {
+	Name  string
+	Class Class
+	Elem  kernel.Elem
+	Dims  []int // Dims[0] of a growing state is the number of rows at the start
+	Panel int
+
+	Bytes  int64 // capacity, without the 64 readable bytes behind it
+	Offset int64 // Temp, Input, Output, Probe: place in the arena, a multiple of 64
+
+	Tensor string // Weight: the tensor's name in a checkpoint, its shape is Shape
+	Shape  []int  // Weight: the checkpoint's shape; the buffer's elements in row-major order of Dims
+	Init   Init   // Weight: how to draw it
+
+	Data []byte // Table: the contents, little-endian, in the buffer's layout
+
+	From int        // State: the buffer (Weight) that it starts as a copy of, or -1: filled with Fill
+	Fill float64    // State: the starting value
+	Grow *ints.Expr // State: how many of Dims[0] a call needs, over call slots; nil: fixed
+	Loop string     // Probe: the loop whose turns write it
+}
+
+// Slot is a named integer of the call descriptor.
+type Slot struct {
+	Name string
+	Expr *ints.Expr // over "pos", "n", carried lengths, and slots before it
+}
+
+// Carry is a length that a session keeps from call to call (a bounded state's
+// number of valid rows). In a loop's turn, its name gives the value before the
+// turn's write.
+type Carry struct {
+	Name  string
+	Start int64
+	Next  *ints.Expr // the value after a turn whose Done is 1
+}
+
+// Loop runs its steps once for each turn: the pieces into which the borders of
+// a scan's chunks cut a call. "turn" is the number of the turn, from 0.
+type Loop struct {
+	Name  string
+	Turns *ints.Expr // over call slots
+	Max   int        // the most turns a call of Slab rows can have
+	Slots []Slot     // over call slots, "turn", the carried lengths, and slots before it
+	Done  *ints.Expr // over the same and Slots: 1 where the turn completes its chunk
+	Carry []Carry
+}
+
+// Kind is the kind of a step.
+type Kind uint8
+
+// The kinds of step.
+const (
+	Launch Kind = iota // run a kernel over its grid
+	Repeat             // run Steps once for each turn of Loop
+	If                 // run Steps where the slot Cond is not 0
+)
+
+// Step is one step of an entry point. Steps run one after another; all blocks
+// of a launch have finished before the next step begins.
+type Step struct {
+	Kind   Kind
+	Kernel string // Launch: the kernel's name
+	Bufs   []int  // Launch: the buffer of each of the kernel's Bufs
+	Slots  []int  // Launch: the record slot of each of the kernel's Ints
+	Loop   int    // Repeat
+	Cond   int    // If: the record slot
+	Steps  []Step // Repeat, If
+	Note   string // where in the spec it comes from
+}
+
+// Port is an input or output of an entry point. Rows is the number of valid
+// rows (of Dims[0]) in a call as an expression over call slots, nil where all.
+type Port struct {
+	Name   string
+	Buffer int
+	Elem   kernel.Elem
+	Dims   []int    // Dims[0] is the capacity in rows where Rows is given
+	Names  []string // the dimensions' names
+	Rows   *ints.Expr
+	Clock  bool // rows follow the base clock: pieces of a stream are concatenated; else the last call's value counts
+}
+
+// Entry is an entry point.
+type Entry struct {
+	Name    string
+	Doc     string
+	Inputs  []Port
+	Outputs []Port
+	Steps   []Step
+}
+
+// Plan is a program for one target.
+type Plan struct {
+	Target  string
+	Slab    int // the most rows of the base clock in one call
+	Arena   int64
+	Buffers []Buffer
+	Slots   []Slot // the call's; the first two are pos and n
+	Record  int    // slots of a record: the call's, then the widest loop's
+	Loops   []Loop
+	Kernels []string // names, in the order of the code's table
+	Entries []Entry
+}
+
+// In the native ABI every kernel is a function
+//
+//	void kernel(void **bufs, const int64 *slots, const int64 *record, void *scratch, int64 worker, int64 workers)
+//
+// that runs its share of the blocks: value i of the kernel's Ints is
+// record[slots[i]]. The code's one other function walks a step list:
+//
+//	void walk(const NativeStep *steps, int64 count, const int64 *records, int64 record_len, void *scratch, int64 worker, int64 workers, NativeBarrier *barrier)
+//
+// with a barrier between steps, records[0] being the call's and loop turns
+// reading their own; all workers call it together.
+
+// NativeStep is a step as the generated walker reads it: eight int64 fields.
+// A launch has Fn, Bufs and Slots. A Repeat runs the Body steps that follow it
+// once for each of records First, First+1, ...: record 0's slots A and B hold
+// First and the number of turns. An If runs the Body steps that follow it
+// where slot A of the current record is not 0.
+type NativeStep struct {
+	Kind  int64 // Launch, Repeat, If
+	Fn    uintptr
+	Bufs  uintptr
+	Slots uintptr
+	A, B  int64
+	Body  int64
+	_     int64
+}
+
+// NativeBarrier is the workers' meeting point: two counters in cache lines of
+// their own. All zero at the start.
+type NativeBarrier struct {
+	Arrived int64
+	_       [7]int64
+	Round   int64
+	_       [7]int64
+}
