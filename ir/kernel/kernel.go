@@ -10,26 +10,24 @@
 // element, and no block loads what another one stores.
 package kernel
 
-import "github.com/memc-lang/memc/ir/ints"
-
-// Elem is an element type.
-type Elem uint8
-
-// The element types. Tiles hold F32, I32 or I64; Bool is the type of a test
-// inside a map; BF16 and F16 exist in memory only and widen when loaded.
-const (
-	F32 Elem = iota
-	BF16
-	F16
-	I32
-	I64
-	Bool
+import (
+	"github.com/memc-lang/memc/ir/elem"
+	"github.com/memc-lang/memc/ir/ints"
 )
 
-// Size is the number of bytes of one element in memory.
-func (e Elem) Size() int { return [...]int{4, 2, 2, 4, 8, 1}[e] }
+// Elem is an element type. Tiles hold F32, I32 or I64; Bool is the type of a
+// test inside a map; BF16 and F16 exist in memory only and widen when loaded.
+type Elem = elem.Type
 
-func (e Elem) String() string { return [...]string{"f32", "bf16", "f16", "i32", "i64", "bool"}[e] }
+// The element types.
+const (
+	F32  = elem.F32
+	BF16 = elem.BF16
+	F16  = elem.F16
+	I32  = elem.I32
+	I64  = elem.I64
+	Bool = elem.Bool
+)
 
 // Buf is a parameter of a kernel: a dense tensor in memory, 64-byte aligned and
 // followed by at least 64 readable bytes. Dims are its sizes, outermost first;
