@@ -73,7 +73,7 @@ func (e *Expr) print(b *strings.Builder, outer int) {
 // maxDepth bounds the nesting of a parsed expression.
 const maxDepth = 200
 
-// Parse reads one expression; an error says at which byte.
+// Parse reads one expression; an error is a *SyntaxError.
 func Parse(s string) (*Expr, error) {
 	p := &parser{in: s}
 	p.next()
@@ -94,8 +94,16 @@ type parser struct {
 	tok string
 }
 
+// SyntaxError says at which byte of its input Parse found what it cannot read.
+type SyntaxError struct {
+	At  int // byte offset
+	Msg string
+}
+
+func (e *SyntaxError) Error() string { return fmt.Sprintf("byte %d: %s", e.At, e.Msg) }
+
 func (p *parser) errorf(f string, a ...any) error {
-	return fmt.Errorf("byte %d: %s", p.at, fmt.Sprintf(f, a...))
+	return &SyntaxError{p.at, fmt.Sprintf(f, a...)}
 }
 
 func word(c byte) bool {

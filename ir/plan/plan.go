@@ -13,6 +13,19 @@ import (
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
+// Elem is an element type of memory, as kernels name it.
+type Elem = kernel.Elem
+
+// The element types.
+const (
+	F32  = kernel.F32
+	BF16 = kernel.BF16
+	F16  = kernel.F16
+	I32  = kernel.I32
+	I64  = kernel.I64
+	Bool = kernel.Bool
+)
+
 // Class says who owns a buffer's memory and how long it lives.
 type Class uint8
 
@@ -27,9 +40,9 @@ const (
 	Probe               // f32 [turns of its loop]; element i is written by turn i where the loop's Done slot is 1
 )
 
-func (c Class) String() string {
-	return [...]string{"weight", "table", "state", "temp", "input", "output", "probe"}[c]
-}
+var classes = [...]string{"weight", "table", "state", "temp", "input", "output", "probe"}
+
+func (c Class) String() string { return classes[c] }
 
 // Init says how a weight is drawn when there is no file: see runtime's Draw.
 type Init struct {
@@ -41,7 +54,7 @@ type Init struct {
 type Buffer struct {
 	Name  string
 	Class Class
-	Elem  kernel.Elem
+	Elem  Elem
 	Dims  []int // Dims[0] of a growing state is the number of rows at the start
 	Panel int
 
@@ -63,8 +76,15 @@ type Buffer struct {
 // Slot is a named integer of the call descriptor.
 type Slot struct {
 	Name string
-	Expr *ints.Expr // over "pos", "n", carried lengths, and slots before it
+	Expr *ints.Expr // over "pos", "n", carried lengths, and slots before it; nil: the variable of its name
 }
+
+// A slot without an expression holds the variable of its own name. In a call's
+// record these are pos, n, every carried length as the call finds it, and for a
+// loop called l the slots "l.first" and "l.turns": its first record and the
+// number of its turns. In a turn's record they are turn, done (the loop's Done)
+// and the loop's carried lengths as the turn finds them. A turn's record begins
+// with a copy of the call's; its own slots follow, and its names hide the call's.
 
 // Carry is a length that a session keeps from call to call (a bounded state's
 // number of valid rows). In a loop's turn, its name gives the value before the
@@ -114,11 +134,12 @@ type Step struct {
 type Port struct {
 	Name   string
 	Buffer int
-	Elem   kernel.Elem
+	Elem   Elem
 	Dims   []int    // Dims[0] is the capacity in rows where Rows is given
 	Names  []string // the dimensions' names
 	Rows   *ints.Expr
-	Clock  bool // rows follow the base clock: pieces of a stream are concatenated; else the last call's value counts
+	Below  int64 // input of integers, above 0: every value v must have 0 <= v < Below
+	Clock  bool  // rows follow the base clock: pieces of a stream are concatenated; else the last call's value counts
 }
 
 // Entry is an entry point.
@@ -128,6 +149,22 @@ type Entry struct {
 	Inputs  []Port
 	Outputs []Port
 	Steps   []Step
+}
+
+// Param is what a kernel declares about one of its buffers: as in kernel.Buf,
+// Dims[0] is 0 where the kernel does not know it.
+type Param struct {
+	Elem  Elem
+	Dims  []int
+	Panel int
+	Write bool
+}
+
+// Signature is what a kernel expects of a launch. The verifier compares it
+// with every launch, so that no kernel is given less memory than it declares.
+type Signature struct {
+	Bufs []Param
+	Ints int // how many
 }
 
 // Plan is a program for one target.
@@ -141,6 +178,8 @@ type Plan struct {
 	Loops   []Loop
 	Kernels []string // names, in the order of the code's table
 	Entries []Entry
+
+	Signatures []Signature // one for each of Kernels, or none at all: launches are then not checked
 }
 
 // In the native ABI every kernel is a function

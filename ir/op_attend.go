@@ -1,0 +1,46 @@
+package ir
+
+import (
+	"fmt"
+
+	"github.com/memc-lang/memc/ir/elem"
+)
+
+func init() {
+	register(Op{Name: "attend", Doc: "o[i,h] = Σ_j p[i,j,h]·v[j,h div r]; s = value·⟨q[i,h], k[j,h div r]⟩ where the mask holds, r = heads of q / heads of k; p = softmax_j s (0 where the mask is nowhere true), or p = s where linear",
+		Operands: []string{"q", "k", "v"}, Attrs: []string{"name", "where", "value", "linear"}, Rows: Masked,
+		Type: func(n *Node) (Type, error) {
+			q, k, v := n.Args[0].Type, n.Args[1].Type, n.Args[2].Type
+			for i, t := range []Type{q, k, v} {
+				if len(t.Dims) != 3 || t.Dims[0].Clock == nil || !t.Elem.Float() {
+					return t, fmt.Errorf("operand %s must be floating [rows, heads, size], found %s", operand(n, i), t)
+				}
+			}
+			if q.Dims[0].Clock != k.Dims[0].Clock || !k.Dims[0].Same(v.Dims[0]) {
+				return q, fmt.Errorf("q, k and v must follow one clock, found %s", shapes(n.Args))
+			}
+			if q.Dims[2].Size != k.Dims[2].Size {
+				return q, fmt.Errorf("q and k must have one size, found %s", shapes(n.Args))
+			}
+			if k.Dims[1].Size != v.Dims[1].Size || q.Dims[1].Size%k.Dims[1].Size != 0 {
+				return q, fmt.Errorf("the heads of q must be a multiple of those of k and v, found %s", shapes(n.Args))
+			}
+			if n.Attr.Where == nil {
+				return q, fmt.Errorf("attend needs a mask")
+			}
+			vars := map[string]bool{}
+			n.Attr.Where.Vars(vars)
+			for name := range vars {
+				if name != "i" && name != "j" {
+					return q, fmt.Errorf("the mask knows i and j, not %s", name)
+				}
+			}
+			out := v.Dims[2]
+			if out.Name == q.Dims[1].Name {
+				return q, fmt.Errorf("two dimensions called %s", out.Name)
+			}
+			return Type{elem.F32, []Dim{q.Dims[0], q.Dims[1], out}}, nil
+		},
+		NoGrad: "the softmax form's gradient recomputes scores; only training the outer weights needs it",
+	})
+}
