@@ -75,7 +75,8 @@ type Region struct {
 	Next   []*Node  // the next value of each state; nil for one that never changes
 	Lens   []Length // lengths of bounded states
 	Probes []Probe
-	Write  *Region // after streaming: Params are kept histories of the whole chunk
+	Kept   []*Node // after streaming: op keep, histories that Write alone reads
+	Write  *Region // after streaming: op kept gives it the whole chunk's rows
 }
 
 // Length is a bounded state's number of rows: Start, then Next after each write.
@@ -234,7 +235,7 @@ func Postorder(roots ...*Node) []*Node {
 
 // Roots gives the nodes of a region that nothing in it may drop.
 func (r *Region) Roots() []*Node {
-	roots := slices.Clone(r.Rows)
+	roots := append(slices.Clone(r.Rows), r.Kept...)
 	for _, n := range r.Next {
 		if n != nil {
 			roots = append(roots, n)

@@ -9,6 +9,7 @@ type Tensor struct {
 	Elem elem.Type
 	Dims []int
 	Data []float64
+	Rows []int64 // of a kept history: the number of each row, rising; else nil
 }
 
 // Env is what an op's Eval may ask about where it runs.
