@@ -1,0 +1,320 @@
+package ptx
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// The instructions of one element of a tile, by its type.
+var (
+	movable = map[kernel.Elem]string{kernel.F32: "f32", kernel.I32: "u32", kernel.I64: "u64"}
+	inReg   = map[kernel.Elem]kind{kernel.F32: f32, kernel.I32: b32, kernel.I64: b64, kernel.Bool: pred}
+)
+
+// count gives how many of a tile's rows or columns are valid, as a 32-bit
+// operand: never less than 0 nor more than the tile has.
+func (p *printer) count(valid *ints.Expr, most int) operand {
+	if valid == nil {
+		return imm(int64(most))
+	}
+	n := ints.Most(ints.C(0), ints.Least(valid, ints.C(int64(most))))
+	if k, ok := n.IsConst(); ok {
+		return imm(k)
+	}
+	key := "#" + n.String()
+	if v, ok := p.find(key); ok {
+		return v
+	}
+	v := p.c.r("cvt.u32.u64", p.int(n))
+	p.bind(key, v)
+	return v
+}
+
+func (p *printer) rows(t *kernel.Tile) operand { return p.count(t.ValidRows, t.Rows) }
+func (p *printer) cols(t *kernel.Tile) operand { return p.count(t.ValidCols, t.Cols) }
+
+// product multiplies two 32-bit operands, either of which may be a literal.
+func (c *code) product(a, b operand) operand {
+	if a.kind == whole {
+		a, b = b, a
+	}
+	if a.kind == whole {
+		return imm(a.value() * b.value())
+	}
+	if b.text == "1" {
+		return a
+	}
+	return c.r("mul.lo.s32", a, b)
+}
+
+// value is the number that an integer literal stands for.
+func (o operand) value() (v int64) {
+	fmt.Sscan(o.text, &v)
+	return v
+}
+
+// each deals out the places of a region of rows x cols to the threads: fn is
+// the program of one place. Thread t has the places t, t+Threads, ... in rows'
+// order, so that neighbours in a row go to neighbouring threads.
+func (p *printer) each(rows, cols operand, fn func(r, c operand)) {
+	c := &p.c
+	all := c.product(rows, cols)
+	e := c.r("mov.u32", p.tid)
+	body, end := c.mark("each"), c.mark("end")
+	c.here(body)
+	c.onlyIf(c.p("setp.ge.s32", e, all), "bra", end)
+	p.push()
+	c.depth++
+	row, col := c.split(e, rows, cols)
+	fn(row, col)
+	c.depth--
+	p.pop()
+	c.op("add.s32", e, e, imm(Threads))
+	c.op("bra", body)
+	c.here(end)
+}
+
+// split gives e div cols and e mod cols.
+func (c *code) split(e, rows, cols operand) (row, col operand) {
+	switch {
+	case cols.text == "1":
+		return e, imm(0)
+	case rows.text == "1":
+		return imm(0), e
+	}
+	if cols.kind == whole {
+		if n := uint64(cols.value()); n&(n-1) == 0 {
+			return c.r("shr.u32", e, imm(int64(bits.TrailingZeros64(n)))), c.r("and.b32", e, imm(int64(n-1)))
+		}
+	}
+	row = c.r("div.u32", e, cols)
+	return row, c.r("sub.s32", e, c.product(row, cols))
+}
+
+// tileAt is the address of a tile's element; row and col are 32-bit operands.
+func (p *printer) tileAt(t *kernel.Tile, row, col operand) operand {
+	c, at, size := &p.c, p.places[t], int64(t.Elem.Size())
+	off := at.offset
+	var i operand // the place, counted in elements, without what is known now
+	switch {
+	case row.kind == whole:
+		off += int(row.value() * int64(t.Cols) * size)
+		i = col
+	case t.Cols == 1:
+		i = row
+	case col.kind == whole:
+		off += int(col.value() * size)
+		i = c.r("mul.lo.s32", row, imm(int64(t.Cols)))
+	default:
+		i = c.r("mad.lo.s32", row, imm(int64(t.Cols)), col)
+	}
+	if i.kind == whole {
+		off += int(i.value() * size)
+		if at.spilled {
+			return globalAt(p.mine, off)
+		}
+		return sharedAt(p.near, off)
+	}
+	if at.spilled {
+		return globalAt(c.q("mad.wide.u32", i, imm(size), p.mine), off)
+	}
+	return sharedAt(c.r("mad.lo.s32", i, imm(size), p.near), off)
+}
+
+func (p *printer) space(t *kernel.Tile) string {
+	if p.places[t].spilled {
+		return "global."
+	}
+	return "shared."
+}
+
+// get reads a tile's element at an address that tileAt gave; put writes it.
+func (p *printer) get(t *kernel.Tile, at operand) operand {
+	return p.c.into(inReg[t.Elem], "ld."+p.space(t)+movable[t.Elem], []operand{at})
+}
+
+func (p *printer) put(t *kernel.Tile, at, v operand) {
+	p.c.op("st."+p.space(t)+movable[t.Elem], at, v)
+}
+
+// shift adds a constant to a 32-bit operand.
+func (c *code) shift(a operand, by int) operand {
+	switch {
+	case by == 0:
+		return a
+	case a.kind == whole:
+		return imm(a.value() + int64(by))
+	}
+	return c.r("add.s32", a, imm(int64(by)))
+}
+
+// wide makes a 64-bit operand of a 32-bit one that is not negative.
+func (c *code) wide(a operand) operand {
+	if a.kind == whole {
+		return a
+	}
+	return c.q("cvt.u64.u32", a)
+}
+
+// address is the device address of a buffer's element, for the row and column
+// that are bound.
+func (p *printer) address(b *kernel.Buf, offset *ints.Expr) operand {
+	off := p.int(offset)
+	return globalAt(p.c.q("mad.lo.s64", off, imm(int64(b.Elem.Size())), p.bufs[b]), 0)
+}
+
+// place binds the variables r and c.
+func (p *printer) place(row, col operand) {
+	p.bind(kernel.Row, p.c.wide(row))
+	p.bind(kernel.Col, p.c.wide(col))
+}
+
+// offset is where an element lies in a buffer.
+func (p *printer) offset(b *kernel.Buf, idx []*ints.Expr) *ints.Expr {
+	if len(idx) != len(b.Dims) {
+		p.c.fail(fmt.Errorf("%d indices into the buffer %s of %d dimensions", len(idx), b.Name, len(b.Dims)))
+		return ints.C(0)
+	}
+	return b.Offset(idx)
+}
+
+func (p *printer) load(s *kernel.Load) {
+	offset := p.offset(s.Buf, s.Idx)
+	rows, cols := p.rows(s.Dst), p.cols(s.Dst)
+	p.hoist(offset)
+	p.each(rows, cols, func(r, c operand) {
+		p.place(r, c)
+		if g := s.Gather; g != nil {
+			if g.Elem == kernel.F32 || g.Cols != 1 || g.Rows != s.Dst.Rows {
+				p.c.fail(fmt.Errorf("%s: rows are picked by an integer tile [%d,1]", kernel.Text(s), s.Dst.Rows))
+				return
+			}
+			x := p.get(g, p.tileAt(g, r, imm(0)))
+			if g.Elem == kernel.I32 {
+				x = p.c.q("cvt.s64.s32", x)
+			}
+			p.bind(kernel.Pick, x)
+		}
+		v, ok := p.c.widen(s.Buf.Elem, s.Dst.Elem, p.address(s.Buf, offset))
+		if !ok {
+			p.c.fail(fmt.Errorf("%s: no load gives %s from %s", kernel.Text(s), s.Dst.Elem, s.Buf.Elem))
+			return
+		}
+		p.put(s.Dst, p.tileAt(s.Dst, r, c), v)
+	})
+}
+
+// widen loads a buffer's element and converts it to a tile's type.
+func (c *code) widen(from, to kernel.Elem, at operand) (operand, bool) {
+	switch {
+	case from == to && to != kernel.Bool && inReg[to] != 0:
+		return c.into(inReg[to], "ld.global."+movable[to], []operand{at}), true
+	case from == kernel.BF16 && to == kernel.F32:
+		// A bf16 is the upper half of an f32.
+		return c.f("mov.b32", c.r("shl.b32", c.r("cvt.u32.u16", c.h("ld.global.b16", at)), imm(16))), true
+	case from == kernel.F16 && to == kernel.F32:
+		return c.f("cvt.f32.f16", c.h("ld.global.b16", at)), true
+	case from == kernel.I32 && to == kernel.I64:
+		return c.q("cvt.s64.s32", c.r("ld.global.u32", at)), true
+	}
+	return operand{}, false
+}
+
+func (p *printer) store(s *kernel.Store) {
+	offset := p.offset(s.Buf, s.Idx)
+	rows, cols := p.rows(s.Src), p.cols(s.Src)
+	p.hoist(offset)
+	p.each(rows, cols, func(r, c operand) {
+		p.place(r, c)
+		v := p.get(s.Src, p.tileAt(s.Src, r, c))
+		if !p.c.narrow(s.Src.Elem, s.Buf.Elem, v, p.address(s.Buf, offset)) {
+			p.c.fail(fmt.Errorf("%s: no store makes %s of %s", kernel.Text(s), s.Buf.Elem, s.Src.Elem))
+		}
+	})
+}
+
+// narrow converts a tile's element to a buffer's type, rounding to nearest
+// even, and stores it.
+func (c *code) narrow(from, to kernel.Elem, v, at operand) bool {
+	switch {
+	case from == to && to != kernel.Bool && inReg[to] != 0:
+		c.op("st.global."+movable[to], at, v)
+	case from == kernel.F32 && to == kernel.BF16:
+		c.op("st.global.b16", at, c.h("cvt.rn.bf16.f32", v))
+	case from == kernel.F32 && to == kernel.F16:
+		c.op("st.global.b16", at, c.h("cvt.rn.f16.f32", v))
+	case from == kernel.I64 && to == kernel.I32:
+		c.op("st.global.u32", at, c.r("cvt.u32.u64", v))
+	default:
+		return false
+	}
+	return true
+}
+
+func (p *printer) mapTile(s *kernel.Map) {
+	if s.Expr.Elem != s.Dst.Elem {
+		p.c.fail(fmt.Errorf("%s: an expression of %s for a tile of %s", kernel.Text(s), s.Expr.Elem, s.Dst.Elem))
+		return
+	}
+	rows, cols := p.rows(s.Dst), p.cols(s.Dst)
+	p.hoistVal(s.Expr, map[*kernel.Val]bool{})
+	p.each(rows, cols, func(r, c operand) {
+		p.place(r, c)
+		m := &mapping{printer: p, dst: s.Dst, row: r, col: c, known: map[*kernel.Val]operand{}}
+		v := m.val(s.Expr)
+		p.put(s.Dst, p.tileAt(s.Dst, r, c), v)
+	})
+}
+
+// copyTile copies single elements: over the valid region of t, element (r, c)
+// of src at the place that from gives, to dst at the place that to gives.
+func (p *printer) copyTile(s kernel.Stmt, t, dst, src *kernel.Tile, to, from func(r, c operand) (operand, operand)) {
+	if dst.Elem != src.Elem {
+		p.c.fail(fmt.Errorf("%s: a copy of %s to %s", kernel.Text(s), src.Elem, dst.Elem))
+		return
+	}
+	p.each(p.rows(t), p.cols(t), func(r, c operand) {
+		fr, fc := from(r, c)
+		v := p.get(src, p.tileAt(src, fr, fc))
+		tr, tc := to(r, c)
+		p.put(dst, p.tileAt(dst, tr, tc), v)
+	})
+}
+
+func same(r, c operand) (operand, operand) { return r, c }
+
+func (p *printer) moved(row, col int) func(r, c operand) (operand, operand) {
+	return func(r, c operand) (operand, operand) { return p.c.shift(r, row), p.c.shift(c, col) }
+}
+
+func (p *printer) transpose(s *kernel.Transpose) {
+	if s.Dst.Rows != s.Src.Cols || s.Dst.Cols != s.Src.Rows {
+		p.c.fail(fmt.Errorf("%s: the shapes [%d,%d] and [%d,%d] are not each other's transpose", kernel.Text(s), s.Dst.Rows, s.Dst.Cols, s.Src.Rows, s.Src.Cols))
+		return
+	}
+	swap := func(r, c operand) (operand, operand) { return c, r }
+	p.copyTile(s, s.Src, s.Dst, s.Src, swap, same)
+}
+
+func (p *printer) slice(s *kernel.Slice) {
+	if !inside(s.Src, s.Dst, s.Row, s.Col) {
+		p.c.fail(fmt.Errorf("%s: the slice leaves the tile", kernel.Text(s)))
+		return
+	}
+	p.copyTile(s, s.Dst, s.Dst, s.Src, same, p.moved(s.Row, s.Col))
+}
+
+func (p *printer) paste(s *kernel.Paste) {
+	if !inside(s.Dst, s.Src, s.Row, s.Col) {
+		p.c.fail(fmt.Errorf("%s: the piece leaves the tile", kernel.Text(s)))
+		return
+	}
+	p.copyTile(s, s.Src, s.Dst, s.Src, p.moved(s.Row, s.Col), same)
+}
+
+func inside(whole, piece *kernel.Tile, row, col int) bool {
+	return row >= 0 && col >= 0 && row <= whole.Rows-piece.Rows && col <= whole.Cols-piece.Cols
+}

@@ -1,0 +1,208 @@
+package ptx
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// where are the targets that the project compiles for.
+var where = []string{"sm_80", "sm_86", "sm_89", "sm_90", "sm_90a"}
+
+func ex(t testing.TB, s string) *ints.Expr {
+	t.Helper()
+	e, err := ints.Parse(s)
+	if err != nil {
+		t.Fatalf("%s: %v", s, err)
+	}
+	return e
+}
+
+func exs(t testing.TB, ss ...string) []*ints.Expr {
+	var es []*ints.Expr
+	for _, s := range ss {
+		es = append(es, ex(t, s))
+	}
+	return es
+}
+
+// everything has each statement, each operator on each type it works on, all
+// buffer types, panels, a gather, loops, conditions, counts known in the call
+// only, and two parts. wide makes its tiles too large for shared memory.
+func everything(t testing.TB, wide int) *kernel.Kernel {
+	k := &kernel.Kernel{Name: "every.thing", Ints: []string{"n", "pos", "len"}}
+	buf := func(name string, e kernel.Elem, panel int, dims ...int) *kernel.Buf {
+		b := &kernel.Buf{Name: name, Elem: e, Dims: dims, Panel: panel, Write: strings.HasPrefix(name, "y")}
+		k.Bufs = append(k.Bufs, b)
+		return b
+	}
+	x := buf("x", kernel.F32, 0, 0, wide)
+	w := buf("w", kernel.BF16, 32, 3, 48, wide)
+	h := buf("h", kernel.F16, 0, 0, wide)
+	ids := buf("ids", kernel.I32, 0, 0)
+	far := buf("far", kernel.I64, 0, 0)
+	y := buf("y", kernel.F32, 0, 0, 48)
+	yb := buf("yb", kernel.BF16, 16, 64, 48)
+	yh := buf("yh", kernel.F16, 0, 0, 48)
+	yi := buf("yi", kernel.I32, 0, 0)
+	yl := buf("yl", kernel.I64, 0, 0)
+	scalar := buf("scalar", kernel.F32, 0)
+
+	rows := ex(t, "min(32, n - i)")
+	tile := func(name string, e kernel.Elem, r, c int, vr, vc *ints.Expr) *kernel.Tile {
+		v := k.NewTile(name, e, r, c)
+		v.ValidRows, v.ValidCols = vr, vc
+		return v
+	}
+	a := tile("a", kernel.F32, 32, wide, rows, nil)
+	b := tile("b", kernel.F32, 48, wide, nil, nil)
+	s := tile("s", kernel.F32, 32, 48, rows, nil)
+	st := tile("st", kernel.F32, 48, 32, nil, rows)
+	rowSum := tile("rowsum", kernel.F32, 32, 1, rows, nil)
+	colMax := tile("colmax", kernel.F32, 1, 48, nil, nil)
+	part := tile("part", kernel.F32, 7, 5, nil, nil)
+	one := tile("one", kernel.F32, 1, 1, nil, nil)
+	id := tile("id", kernel.I32, 32, 1, rows, nil)
+	id2 := tile("id2", kernel.I64, 32, 1, rows, nil)
+	at := tile("at", kernel.I64, 32, 48, rows, nil)
+	iSum := tile("isum", kernel.I32, 1, 1, nil, nil)
+	lMax := tile("lmax", kernel.I64, 1, 1, nil, nil)
+
+	R, N, F := kernel.R, kernel.N, kernel.F
+	var body []kernel.Stmt
+	add := func(ss ...kernel.Stmt) { body = append(body, ss...) }
+	add(
+		&kernel.Load{Dst: id, Buf: ids, Idx: exs(t, "i + r"), Note: "layer.spec:3 ids"},
+		&kernel.Load{Dst: id2, Buf: ids, Idx: exs(t, "i + r")},
+		&kernel.Load{Dst: id2, Buf: far, Idx: exs(t, "(pos + i + r) mod (len + 1)")},
+		&kernel.Load{Dst: a, Buf: x, Idx: exs(t, "x", "c"), Gather: id},
+		&kernel.Load{Dst: a, Buf: h, Idx: exs(t, "x div 3 + (0 - r) mod 7", "c"), Gather: id2},
+		&kernel.Load{Dst: b, Buf: w, Idx: exs(t, "table(2 0 1)[j div 48]", "r", "c")},
+		&kernel.Load{Dst: one, Buf: scalar},
+		&kernel.Dot{Dst: s, A: a, B: b, TransB: true},
+		&kernel.Dot{Dst: st, A: b, B: a, TransB: true, Acc: false},
+		&kernel.Dot{Dst: s, A: st, B: part48(k), TransA: true, Acc: true},
+		&kernel.Transpose{Dst: st, Src: s},
+		&kernel.Slice{Dst: part, Src: s, Row: 3, Col: 43},
+		&kernel.Paste{Dst: s, Src: part, Row: 25, Col: 1},
+		&kernel.Reduce{Dst: rowSum, Src: s, Op: kernel.Sum},
+		&kernel.Reduce{Dst: colMax, Src: s, Op: kernel.Largest, OverRows: true},
+		&kernel.Reduce{Dst: iSum, Src: id, Op: kernel.Sum, OverRows: true},
+		&kernel.Reduce{Dst: lMax, Src: id2, Op: kernel.Largest, OverRows: true},
+	)
+	// Every operator on every type that it takes.
+	f, i32, i64 := R(s), R(id), R(at)
+	truth := []*kernel.Val{
+		F(kernel.Less, f, N(0)), F(kernel.AtMost, f, R(rowSum)), F(kernel.Same, f, R(colMax)),
+		F(kernel.Less, i32, i32), F(kernel.AtMost, i32, R(iSum)), F(kernel.Same, i32, i32),
+		F(kernel.Less, i64, R(id2)), F(kernel.AtMost, i64, R(lMax)), F(kernel.Same, i64, i64),
+		kernel.TestOf(ex(t, "r <= c && !(c mod 3 == 1) || pos + r < n")), kernel.TestOf(ex(t, "select(r != c, n, r)")),
+	}
+	all := truth[0]
+	for i, v := range truth[1:] {
+		op := []kernel.ValOp{kernel.Both, kernel.Either, kernel.Same}[i%3]
+		all = F(op, all, F(kernel.Not, v))
+	}
+	all = F(kernel.Choose, all, truth[0], truth[1])
+	var sum *kernel.Val = F(kernel.ToF32, all)
+	for _, op := range []kernel.ValOp{kernel.Neg, kernel.Abs, kernel.Exp, kernel.Log, kernel.Sqrt, kernel.Rsqrt, kernel.Sigmoid, kernel.Silu, kernel.Softplus, kernel.Tanh, kernel.CosTurn, kernel.SinTurn, kernel.Floor} {
+		sum = F(kernel.Add, sum, F(op, f))
+	}
+	for _, op := range []kernel.ValOp{kernel.Sub, kernel.Mul, kernel.Div, kernel.Min, kernel.Max} {
+		sum = F(op, sum, R(one))
+	}
+	long := F(kernel.Add, F(kernel.ToI64, all), F(kernel.Add, F(kernel.ToI64, f), F(kernel.ToI64, i32)))
+	short := i32
+	for _, op := range []kernel.ValOp{kernel.Add, kernel.Sub, kernel.Mul, kernel.Div, kernel.Mod, kernel.Min, kernel.Max} {
+		long = F(op, long, kernel.IndexOf(ex(t, "r * 48 + c + pos + 1")))
+		short = F(op, short, R(iSum))
+	}
+	for _, op := range []kernel.ValOp{kernel.Neg, kernel.Abs} {
+		long, short = F(op, long), F(op, short)
+	}
+	sum = F(kernel.Add, sum, F(kernel.Add, F(kernel.ToF32, long), F(kernel.ToF32, short)))
+	sum = F(kernel.Add, sum, F(kernel.Turns, long))
+	add(
+		&kernel.Map{Dst: at, Expr: kernel.IndexOf(ex(t, "r * c + pos"))},
+		&kernel.Map{Dst: at, Expr: F(kernel.Choose, all, long, i64)},
+		&kernel.Map{Dst: id, Expr: F(kernel.Choose, F(kernel.Less, i32, R(iSum)), short, i32)},
+		&kernel.Map{Dst: s, Expr: F(kernel.Choose, all, sum, f), Note: "layer.spec:9"},
+		&kernel.For{Var: "t", Lo: ex(t, "0"), Hi: ex(t, "len"), Step: 16, Stages: 3, Body: []kernel.Stmt{
+			&kernel.When{Cond: ex(t, "t < n && i mod 2 == 0"), Body: []kernel.Stmt{
+				&kernel.Map{Dst: s, Expr: F(kernel.Mul, f, F(kernel.ToF32, kernel.IndexOf(ex(t, "t + r"))))},
+			}},
+			&kernel.Reduce{Dst: rowSum, Src: s, Op: kernel.Largest},
+		}},
+		&kernel.When{Cond: ex(t, "n - 7"), Body: []kernel.Stmt{&kernel.Store{Buf: y, Idx: exs(t, "i + r", "c"), Src: s}}},
+		&kernel.Store{Buf: yb, Idx: exs(t, "r", "c"), Src: s},
+		&kernel.Store{Buf: yh, Idx: exs(t, "i + r", "c"), Src: s},
+		&kernel.Store{Buf: yi, Idx: exs(t, "i + r"), Src: id},
+		&kernel.Store{Buf: yl, Idx: exs(t, "i + r"), Src: id2},
+	)
+	k.Parts = []kernel.Part{
+		{Grid: []kernel.Axis{{Var: "i", Extent: ex(t, "n"), Step: 32}, {Var: "j", Extent: ex(t, "144"), Step: 48}}, Body: body},
+		{Body: []kernel.Stmt{
+			&kernel.Map{Dst: part, Expr: F(kernel.ToF32, kernel.IndexOf(ex(t, "r * c")))},
+			&kernel.Store{Buf: y, Idx: exs(t, "n + r", "c"), Src: part},
+		}},
+	}
+	return k
+}
+
+// part48 is a tile [48,48] of k.
+func part48(k *kernel.Kernel) *kernel.Tile { return k.NewTile("square", kernel.F32, 48, 48) }
+
+func mustPrint(t *testing.T, target string, ks ...*kernel.Kernel) *Module {
+	t.Helper()
+	m, err := Print(ks, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestAssemblerTakesEveryStatement(t *testing.T) {
+	path := ptxas(t)
+	for _, target := range where {
+		k := everything(t, 64)
+		if raw := mustPrint(t, target, k); len(raw.Kernels) != 1 {
+			t.Fatalf("%d entries", len(raw.Kernels))
+		}
+		big := everything(t, 1024)
+		big.Name = "big"
+		m := mustPrint(t, target, k, big)
+		if m.Kernels[0].Scratch != 0 || m.Kernels[1].Scratch == 0 {
+			t.Errorf("%s: scratch of %v, want it in the second alone", target, m.Kernels)
+		}
+		a := accept(t, path, m.Text, target)
+		if len(a.Usage) != 2 {
+			t.Fatalf("%s: %d entries assembled", target, len(a.Usage))
+		}
+		for _, u := range a.Usage {
+			if u.Registers == 0 || u.Registers > 255 {
+				t.Errorf("%s: %+v", target, u)
+			}
+		}
+		if testing.Verbose() {
+			fmt.Printf("%s %+v %+v\n", target, m.Kernels, a.Usage)
+		}
+	}
+}
+
+func TestTextIsStable(t *testing.T) {
+	k := everything(t, 64)
+	first := mustPrint(t, "sm_90", k).Text
+	for range 5 {
+		if again := mustPrint(t, "sm_90", everything(t, 64)).Text; again != first {
+			t.Fatal("the same kernel gave another text")
+		}
+	}
+	for i, line := range strings.Split(first, "\n") {
+		if strings.TrimRight(line, " ") != line || strings.Contains(line, "\t") {
+			t.Errorf("line %d: %q", i+1, line)
+		}
+	}
+}
