@@ -70,8 +70,12 @@ func (e *Expr) print(b *strings.Builder, outer int) {
 	}
 }
 
-// maxDepth bounds the nesting of a parsed expression.
-const maxDepth = 200
+// Bounds of a parsed expression: its nesting, and the operators of one chain
+// such as a + b + c, which is as deep a tree.
+const (
+	maxDepth = 200
+	maxChain = 1000
+)
 
 // Parse reads one expression; an error is a *SyntaxError.
 func Parse(s string) (*Expr, error) {
@@ -140,10 +144,13 @@ func (p *parser) expr(prec, depth int) (*Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
+	for n := 0; ; n++ {
 		o, ok := binary[p.tok]
 		if !ok || o.prec < prec {
 			return left, nil
+		}
+		if n == maxChain {
+			return nil, p.errorf("more than %d operators in a row", maxChain)
 		}
 		swap := p.tok == ">" || p.tok == ">="
 		p.next()

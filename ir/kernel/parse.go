@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/memc-lang/memc/ir/elem"
 	"github.com/memc-lang/memc/ir/ints"
 )
 
@@ -139,10 +140,9 @@ func (p *parser) list(closing string, item func()) {
 }
 
 func (p *parser) elem() Elem {
-	for e := F32; e <= Bool; e++ {
-		if p.accept(e.String()) {
-			return e
-		}
+	if e, ok := elem.Parse(p.tok.text); ok {
+		p.next()
+		return e
 	}
 	p.fail(p.tok.at, "expected a type (f32, bf16, f16, i32, i64), found %s", p.show())
 	return F32
@@ -480,10 +480,13 @@ func (p *parser) expr() *Val {
 
 func (p *parser) binary(prec, depth int) *Val {
 	left := p.unary(depth + 1)
-	for {
+	for n := 0; ; n++ {
 		op, ok := infixOp[p.tok.text]
 		if !ok || infix[op].prec < prec {
 			return left
+		}
+		if n == maxDepth {
+			p.fail(p.tok.at, "there are more than %d operators in a row", maxDepth)
 		}
 		p.next()
 		left = F(op, left, p.binary(infix[op].prec+1, depth+1))

@@ -1,0 +1,154 @@
+package kernel
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"unicode/utf8"
+)
+
+func sorted(set map[string]bool) []string { return slices.Sorted(maps.Keys(set)) }
+
+func checkNote(n string) error {
+	if !utf8.ValidString(n) {
+		return fmt.Errorf("its note is not valid UTF-8")
+	}
+	return nil
+}
+
+func (v *verifier) mapping(s *Map) {
+	if !v.use(s.Dst) {
+		return
+	}
+	if valDepth(s.Expr) > maxDepth {
+		v.faultf("the expression is more than %d operators deep", maxDepth)
+		return
+	}
+	v.val(s.Expr, s.Dst)
+	if s.Expr.Elem != s.Dst.Elem {
+		v.faultf("the value is %s, but tile %s is %s", s.Expr.Elem, s.Dst.Name, s.Dst.Elem)
+	}
+}
+
+// val checks an expression that is computed for the elements of dst.
+func (v *verifier) val(x *Val, dst *Tile) {
+	if x.Op > ToI64 {
+		v.faultf("there is no operator %d", x.Op)
+		return
+	}
+	if len(x.Args) != x.Op.operands() {
+		v.faultf("%s has %d operands, not %d", x.Op, len(x.Args), x.Op.operands())
+		return
+	}
+	for _, a := range x.Args {
+		v.val(a, dst)
+	}
+	switch x.Op {
+	case Ref:
+		v.ref(x.Tile, dst)
+	case Index, Test:
+		v.integer("the expression", x.I, v.scope, Row, Col)
+	default:
+		for i, a := range x.Args {
+			if !x.Op.takes(i, a.Elem) {
+				v.faultf("operand %d of %s, %s, is %s", i+1, x.Op, a, a.Elem)
+				return
+			}
+		}
+		n := len(x.Args)
+		if n >= 2 && x.Args[n-2].Elem != x.Args[n-1].Elem {
+			v.faultf("%s joins %s and %s in %s", x.Op, x.Args[n-2].Elem, x.Args[n-1].Elem, x)
+			return
+		}
+	}
+	if want := x.result(); x.Elem != want {
+		v.faultf("%s is %s, not %s", x, want, x.Elem)
+	}
+}
+
+// ref checks a tile inside an expression for the elements of dst.
+func (v *verifier) ref(t, dst *Tile) {
+	if t == nil {
+		v.faultf("a tile is missing")
+		return
+	}
+	if !v.use(t) {
+		return
+	}
+	if t.Rows != dst.Rows && t.Rows != 1 || t.Cols != dst.Cols && t.Cols != 1 {
+		v.faultf("tile %s is %d by %d and cannot be repeated to %d by %d", t.Name, t.Rows, t.Cols, dst.Rows, dst.Cols)
+		return
+	}
+	if t == dst {
+		return
+	}
+	one := extent{dst, 1, nil}
+	if t.Rows == 1 {
+		v.covers(rows(t), one)
+	} else {
+		v.covers(rows(t), rows(dst))
+	}
+	if t.Cols == 1 {
+		v.covers(cols(t), one)
+	} else {
+		v.covers(cols(t), cols(dst))
+	}
+}
+
+// takes reports whether the operator's operand i may be of the type.
+func (op ValOp) takes(i int, e Elem) bool {
+	number := e == F32 || e == I32 || e == I64
+	switch op {
+	case Neg, Abs, Add, Sub, Mul, Div, Min, Max, Less, AtMost, Same:
+		return number
+	case Mod:
+		return e == I32 || e == I64
+	case Both, Either, Not:
+		return e == Bool
+	case Choose:
+		if i == 0 {
+			return e == Bool
+		}
+		return number
+	case Turns:
+		return e == I64
+	case ToF32:
+		return e == I32 || e == I64 || e == Bool
+	case ToI64:
+		return e == F32 || e == I32 || e == Bool
+	}
+	return e == F32
+}
+
+// result is the type that the expression has by its operator and operands.
+func (x *Val) result() Elem {
+	switch x.Op {
+	case Ref:
+		return x.Tile.Elem
+	case Num, Turns, ToF32:
+		return F32
+	case Index, ToI64:
+		return I64
+	case Test, Less, AtMost, Same, Both, Either, Not:
+		return Bool
+	}
+	return x.Args[len(x.Args)-1].Elem
+}
+
+// String is the operator's spelling in the text form.
+func (op ValOp) String() string {
+	if in, ok := infix[op]; ok {
+		return in.text
+	}
+	switch op {
+	case Ref:
+		return "a tile"
+	case Num:
+		return "a number"
+	case Neg:
+		return "-"
+	case Not:
+		return "!"
+	}
+	return valName[op]
+}
