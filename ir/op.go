@@ -117,3 +117,19 @@ func operand(n *Node, i int) string {
 func isFloat(e elem.Type) bool { return e.Float() }
 func isInt(e elem.Type) bool   { return e == elem.I32 || e == elem.I64 }
 func isBool(e elem.Type) bool  { return e == elem.Bool }
+
+// MixesRows reports whether n joins rows of a clock into one value, which needs
+// all of them at hand: legal only in a scan, for its complete chunks.
+func MixesRows(n *Node) bool {
+	if n.Op.Rows == Mixing {
+		return true
+	}
+	for _, o := range n.Attr.Over {
+		for _, a := range n.Args {
+			if i := a.Type.Find(o); i >= 0 && a.Type.Dims[i].Clock != nil {
+				return true
+			}
+		}
+	}
+	return false
+}

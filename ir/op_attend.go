@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	register(Op{Name: "attend", Doc: "o[i,h] = Σ_j p[i,j,h]·v[j,h div r]; s = value·⟨q[i,h], k[j,h div r]⟩ where the mask holds, r = heads of q / heads of k; p = softmax_j s (0 where the mask is nowhere true), or p = s where linear",
+	register(Op{Name: "attend", Doc: "o[i,h] = Σ_j p[i,j,h]·v[j,h div r]; s = value·⟨q[i,h], k[j,h div r]⟩ where the mask holds, r = heads of q / heads of k; p = softmax_j s (0 where the mask is nowhere true), or p = s where linear", Eval: evalAttend,
 		Operands: []string{"q", "k", "v"}, Attrs: []string{"name", "where", "value", "linear"}, Rows: Masked,
 		Type: func(n *Node) (Type, error) {
 			q, k, v := n.Args[0].Type, n.Args[1].Type, n.Args[2].Type

@@ -32,9 +32,9 @@ func init() {
 		Op{Name: "state", Doc: "inside a scan: a state as the last write left it", Attrs: []string{"name", "elem", "dims"}, Rows: NoRows, Type: leafType, Special: "the scan gives it", NoGrad: leaf},
 		Op{Name: "param", Doc: "inside a scan: the running chunk's rows of an argument", Attrs: []string{"name", "elem", "dims"}, Rows: NoRows, Type: leafType, Special: "the scan gives it", NoGrad: leaf},
 		Op{Name: "kept", Doc: "inside a write: all rows of the completed chunk, kept under that name", Attrs: []string{"name", "elem", "dims"}, Rows: NoRows, Type: leafType, Special: "the scan gives it", NoGrad: leaf},
-		Op{Name: "const", Doc: "value, a scalar", Attrs: []string{"value", "elem"}, Rows: NoRows,
+		Op{Name: "const", Doc: "value, a scalar", Eval: evalConst, Attrs: []string{"value", "elem"}, Rows: NoRows,
 			Type: func(n *Node) (Type, error) { return Type{Elem: n.Attr.Elem}, nil }, NoGrad: leaf},
-		Op{Name: "table", Doc: "constant data: floats or ints, row-major over dims", Attrs: []string{"elem", "dims", "ints", "floats"}, Rows: NoRows,
+		Op{Name: "table", Doc: "constant data: floats or ints, row-major over dims", Eval: evalTable, Attrs: []string{"elem", "dims", "ints", "floats"}, Rows: NoRows,
 			Type: func(n *Node) (Type, error) {
 				t, err := leafType(n)
 				if err != nil {
@@ -45,18 +45,18 @@ func init() {
 				}
 				return t, nil
 			}, NoGrad: leaf},
-		Op{Name: "iota", Doc: "0, 1, 2, … along the one dimension dims[0], static or bounded", Attrs: []string{"dims"}, Rows: NoRows,
+		Op{Name: "iota", Doc: "0, 1, 2, … along the one dimension dims[0], static or bounded", Eval: evalIota, Attrs: []string{"dims"}, Rows: NoRows,
 			Type: func(n *Node) (Type, error) {
 				if len(n.Attr.Dims) != 1 || n.Attr.Dims[0].Clock != nil {
 					return Type{}, fmt.Errorf("iota needs one static dimension")
 				}
 				return Type{Elem: elem.I64, Dims: n.Attr.Dims}, nil
 			}, NoGrad: leaf},
-		Op{Name: "index", Doc: "the number of each row of clock: from the stream's start for a base or woven clock, from the chunk's start for a chunk, from the first prefixed row for a prefixed one", Attrs: []string{"clock"}, Rows: Rowwise,
+		Op{Name: "index", Doc: "the number of each row of clock: from the stream's start for a base or woven clock, from the chunk's start for a chunk, from the first prefixed row for a prefixed one", Eval: evalIndex, Attrs: []string{"clock"}, Rows: Rowwise,
 			Type: func(n *Node) (Type, error) {
 				return Type{Elem: elem.I64, Dims: []Dim{RowDim(n.Attr.Clock)}}, nil
 			}, NoGrad: leaf},
-		Op{Name: "chunk.index", Doc: "inside a scan: the number of the running chunk, from 0", Attrs: []string{"clock"}, Rows: NoRows,
+		Op{Name: "chunk.index", Doc: "inside a scan: the number of the running chunk, from 0", Eval: evalChunkIndex, Attrs: []string{"clock"}, Rows: NoRows,
 			Type:   func(n *Node) (Type, error) { return Type{Elem: elem.I64}, nil },
 			NoGrad: leaf},
 	)

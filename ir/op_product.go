@@ -8,7 +8,7 @@ import (
 )
 
 func init() {
-	register(Op{Name: "dot", Doc: "the sum over the named dimensions of a · b; dimensions in both operands and not summed are a batch", Operands: []string{"a", "b"}, Attrs: []string{"over"}, Rows: Rowwise,
+	register(Op{Name: "dot", Doc: "the sum over the named dimensions of a · b; dimensions in both operands and not summed are a batch", Eval: evalDot, Operands: []string{"a", "b"}, Attrs: []string{"over"}, Rows: Rowwise,
 		Type: func(n *Node) (Type, error) {
 			for i := range 2 {
 				if err := wantElem(n, i, isFloat, "floating"); err != nil {

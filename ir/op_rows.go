@@ -28,7 +28,7 @@ func sameRows(n *Node) (Type, error) {
 func init() {
 	x := []string{"x"}
 	register(
-		Op{Name: "take", Doc: "row idx[i] of x, numbered from the start of x's clock, for each row i of another clock; made for row templates, whose rows arrive together with the row they take", Operands: []string{"x", "idx"}, Rows: Renumber,
+		Op{Name: "take", Doc: "row idx[i] of x, numbered from the start of x's clock, for each row i of another clock; made for row templates, whose rows arrive together with the row they take", Eval: evalTake, Operands: []string{"x", "idx"}, Rows: Renumber,
 			Type: func(n *Node) (Type, error) {
 				t, err := needRows(n, 0)
 				if err != nil {
@@ -43,7 +43,7 @@ func init() {
 				}
 				return withRows(t, i.Dims[0]), nil
 			}, NoGrad: "the gradient of rows taken is a scatter, which only training the outer weights needs"},
-		Op{Name: "prefix", Doc: "inside a scan: the rows of m, which arrive when the chunk begins, before the chunk's rows x", Operands: []string{"m", "x"}, Attrs: []string{"clock"}, Rows: Renumber,
+		Op{Name: "prefix", Doc: "inside a scan: the rows of m, which arrive when the chunk begins, before the chunk's rows x", Eval: evalPrefix, Operands: []string{"m", "x"}, Attrs: []string{"clock"}, Rows: Renumber,
 			Type: func(n *Node) (Type, error) {
 				t, err := needRows(n, 1)
 				c := n.Attr.Clock
@@ -59,7 +59,7 @@ func init() {
 				}
 				return Type{elem.F32, append([]Dim{RowDim(c)}, t.Dims[1:]...)}, nil
 			}, NoGrad: "rows of a state: gradients do not go back through it yet"},
-		Op{Name: "suffix", Doc: "inside a scan: the chunk's own rows of x, without those put before", Operands: x, Rows: Renumber,
+		Op{Name: "suffix", Doc: "inside a scan: the chunk's own rows of x, without those put before", Eval: evalSuffix, Operands: x, Rows: Renumber,
 			Type: func(n *Node) (Type, error) {
 				t, err := needRows(n, 0)
 				if err != nil {
@@ -70,7 +70,7 @@ func init() {
 				}
 				return withRows(t, RowDim(t.Clock().Of)), nil
 			}, NoGrad: "the way back of prefix"},
-		Op{Name: "last", Doc: "the last row of x that the call brought", Operands: x, Rows: Renumber,
+		Op{Name: "last", Doc: "the last row of x that the call brought", Eval: evalLast, Operands: x, Rows: Renumber,
 			Type: func(n *Node) (Type, error) {
 				t, err := needRows(n, 0)
 				if err != nil {
@@ -81,27 +81,30 @@ func init() {
 				}
 				return Type{t.Elem, t.Dims[1:]}, nil
 			}, NoGrad: "only outputs are made so"},
-		Op{Name: "shift", Doc: "row i is x's row i-start, zero before the stream's first", Operands: x, Attrs: []string{"name", "start"}, Rows: Shifted,
+		Op{Name: "shift", Doc: "row i is x's row i-start, zero before the stream's first", Eval: evalShift, Operands: x, Attrs: []string{"name", "start"}, Rows: Shifted,
 			Type: func(n *Node) (Type, error) {
 				if n.Attr.Start < 1 {
 					return Type{}, fmt.Errorf("shift must go back by at least 1 row, found %d", n.Attr.Start)
 				}
 				t, err := needRows(n, 0)
+				if err == nil && t.Dims[0].Past {
+					t = withRows(t, RowDim(t.Clock()))
+				}
 				if err == nil && (t.Clock().Kind == Prefixed || t.Clock().Kind == Chunk) {
 					return t, fmt.Errorf("shift stands outside a scan, found %s", t)
 				}
 				return t, err
 			}, NoGrad: "a shift forwards is not causal; gradients over whole streams do not need it yet"},
-		Op{Name: "cumsum", Doc: "inside a scan: the sum of x's rows from the chunk's first to this one", Operands: x, Rows: Stepwise, Type: sameRows, Flops: 1,
+		Op{Name: "cumsum", Doc: "inside a scan: the sum of x's rows from the chunk's first to this one", Eval: evalCumsum, Operands: x, Rows: Stepwise, Type: sameRows, Flops: 1,
 			NoGrad: "a sum from the far end is not causal"},
-		Op{Name: "linrec", Doc: "y_i = a_i·y_(i-1) + b_i, y before the first row being 0", Operands: []string{"a", "b"}, Rows: Stepwise, Flops: 2,
+		Op{Name: "linrec", Doc: "y_i = a_i·y_(i-1) + b_i, y before the first row being 0", Eval: evalLinrec, Operands: []string{"a", "b"}, Rows: Stepwise, Flops: 2,
 			Type: func(n *Node) (Type, error) {
 				if _, err := needRows(n, 1); err != nil {
 					return Type{}, err
 				}
 				return floating(n)
 			}, NoGrad: "a recurrence from the far end is not causal"},
-		Op{Name: "rows", Doc: "rows ints[0], ints[1], … of a complete chunk, along the new static dimension dim", Operands: x, Attrs: []string{"dim", "ints"}, Rows: Mixing,
+		Op{Name: "rows", Doc: "rows ints[0], ints[1], … of a complete chunk, along the new static dimension dim", Eval: evalRows, Operands: x, Attrs: []string{"dim", "ints"}, Rows: Mixing,
 			Type: func(n *Node) (Type, error) {
 				t, err := needRows(n, 0)
 				if err != nil {
@@ -118,7 +121,7 @@ func init() {
 				}
 				return withRows(t, Dim{Name: n.Attr.Dim, Size: len(n.Attr.Ints)}), nil
 			}, NoGrad: "rows go into a state: gradients do not go back through it yet"},
-		Op{Name: "keep", Doc: "after streaming: the rows of x that are kept, this call's included", Operands: x, Attrs: []string{"name", "keep"}, Rows: Rowwise,
+		Op{Name: "keep", Doc: "after streaming: the rows of x that are kept, this call's included", Eval: evalKeep, Operands: x, Attrs: []string{"name", "keep"}, Rows: Rowwise,
 			Type: func(n *Node) (Type, error) {
 				t, err := needRows(n, 0)
 				if err != nil {

@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/memc-lang/memc/ir/elem"
@@ -49,11 +50,11 @@ func viewType(n *Node) (Type, error) {
 
 func init() {
 	register(
-		Op{Name: "view", Doc: "the same elements in row-major order under other static dimensions; rows over a clock stay first", Operands: []string{"x"}, Attrs: []string{"dims"}, Rows: Rowwise, Type: viewType,
+		Op{Name: "view", Doc: "the same elements in row-major order under other static dimensions; rows over a clock stay first", Eval: evalView, Operands: []string{"x"}, Attrs: []string{"dims"}, Rows: Rowwise, Type: viewType,
 			Grad: func(b *Builder, n *Node, dy *Node) []*Node {
 				return []*Node{b.Must("view", Attr{Dims: n.Args[0].Type.Dims}, dy)}
 			}},
-		Op{Name: "expand", Doc: "x repeated along the dimensions of dims that it lacks", Operands: []string{"x"}, Attrs: []string{"dims"}, Rows: Rowwise,
+		Op{Name: "expand", Doc: "x repeated along the dimensions of dims that it lacks", Eval: evalExpand, Operands: []string{"x"}, Attrs: []string{"dims"}, Rows: Rowwise,
 			Type: func(n *Node) (Type, error) {
 				for _, d := range n.Args[0].Type.Dims {
 					if !slices.ContainsFunc(n.Attr.Dims, d.Same) {
@@ -64,7 +65,7 @@ func init() {
 				return Type{n.Args[0].Type.Elem, dims}, err
 			},
 			Grad: func(b *Builder, n *Node, dy *Node) []*Node { return []*Node{dy} }},
-		Op{Name: "slice", Doc: "x[start : start+size] along dim", Operands: []string{"x"}, Attrs: []string{"dim", "start", "size"}, Rows: Rowwise,
+		Op{Name: "slice", Doc: "x[start : start+size] along dim", Eval: evalSlice, Operands: []string{"x"}, Attrs: []string{"dim", "start", "size"}, Rows: Rowwise,
 			Type: func(n *Node) (Type, error) {
 				i, err := dimAt(n)
 				if err != nil {
@@ -84,7 +85,7 @@ func init() {
 				i := n.Args[0].Type.Find(n.Attr.Dim)
 				return []*Node{b.Must("pad", Attr{Dim: n.Attr.Dim, Start: n.Attr.Start, Size: n.Args[0].Type.Dims[i].Size}, dy)}
 			}},
-		Op{Name: "pad", Doc: "x at start along dim, which grows to size; zero elsewhere", Operands: []string{"x"}, Attrs: []string{"dim", "start", "size"}, Rows: Rowwise,
+		Op{Name: "pad", Doc: "x at start along dim, which grows to size; zero elsewhere", Eval: evalPad, Operands: []string{"x"}, Attrs: []string{"dim", "start", "size"}, Rows: Rowwise,
 			Type: func(n *Node) (Type, error) {
 				i, err := dimAt(n)
 				if err != nil {
@@ -102,7 +103,7 @@ func init() {
 				i := n.Args[0].Type.Find(n.Attr.Dim)
 				return []*Node{b.Must("slice", Attr{Dim: n.Attr.Dim, Start: n.Attr.Start, Size: n.Args[0].Type.Dims[i].Size}, dy)}
 			}},
-		Op{Name: "concat", Doc: "the operands one after another along dim; lengths of bounded dimensions add up", Operands: []string{"xs"}, Variadic: true, Attrs: []string{"dim"}, Rows: Rowwise, Type: concatType,
+		Op{Name: "concat", Doc: "the operands one after another along dim; lengths of bounded dimensions add up", Eval: evalConcat, Operands: []string{"xs"}, Variadic: true, Attrs: []string{"dim"}, Rows: Rowwise, Type: concatType,
 			Grad: func(b *Builder, n *Node, dy *Node) []*Node {
 				if i := n.Type.Find(n.Attr.Dim); !n.Type.Dims[i].Static() {
 					return nil
@@ -116,7 +117,7 @@ func init() {
 				}
 				return out
 			}},
-		Op{Name: "tail", Doc: "the last size rows of the bounded first dimension, all where there are fewer", Operands: []string{"x"}, Attrs: []string{"size"}, Rows: NoRows,
+		Op{Name: "tail", Doc: "the last size rows of the bounded first dimension, all where there are fewer", Eval: evalTail, Operands: []string{"x"}, Attrs: []string{"size"}, Rows: NoRows,
 			Type: func(n *Node) (Type, error) {
 				t := n.Args[0].Type
 				if len(t.Dims) == 0 || t.Dims[0].Clock != nil || n.Attr.Size < 1 {
@@ -127,7 +128,7 @@ func init() {
 				dims[0].Size = min(t.Dims[0].Size, n.Attr.Size)
 				return Type{t.Elem, dims}, nil
 			}, NoGrad: "a queue is state: gradients do not go back through it yet"},
-		Op{Name: "gather", Doc: "rows of table by number: table[idx[…], …]; a number outside is an error of the input", Operands: []string{"table", "idx"}, Rows: Rowwise,
+		Op{Name: "gather", Doc: "rows of table by number: table[idx[…], …]; a number outside is an error of the input", Eval: evalGather, Operands: []string{"table", "idx"}, Rows: Rowwise,
 			Type: func(n *Node) (Type, error) {
 				if err := wantElem(n, 1, isInt, "an integer"); err != nil {
 					return Type{}, err
@@ -147,11 +148,11 @@ func init() {
 				}
 				return r, nil
 			}, NoGrad: "the gradient of a table of rows is a scatter, which only training the outer weights needs"},
-		Op{Name: "sum", Doc: "the sum over the named dimensions", Operands: []string{"x"}, Attrs: []string{"over"}, Rows: Rowwise, Flops: 1, Type: reduction,
+		Op{Name: "sum", Doc: "the sum over the named dimensions", Eval: evalReduce(0, func(a, x float64) float64 { return a + x }), Operands: []string{"x"}, Attrs: []string{"over"}, Rows: Rowwise, Flops: 1, Type: reduction,
 			Grad: func(b *Builder, n *Node, dy *Node) []*Node {
 				return []*Node{b.Must("expand", Attr{Dims: n.Args[0].Type.Dims}, dy)}
 			}},
-		Op{Name: "maximum", Doc: "the largest over the named dimensions", Operands: []string{"x"}, Attrs: []string{"over"}, Rows: Rowwise, Flops: 1, Type: reduction,
+		Op{Name: "maximum", Doc: "the largest over the named dimensions", Eval: evalReduce(math.Inf(-1), math.Max), Operands: []string{"x"}, Attrs: []string{"over"}, Rows: Rowwise, Flops: 1, Type: reduction,
 			Grad: func(b *Builder, n *Node, dy *Node) []*Node {
 				return []*Node{b.Select(b.Must("eq", Attr{}, n.Args[0], n), dy, b.F(0))}
 			}},
