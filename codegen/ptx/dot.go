@@ -1,7 +1,7 @@
 package ptx
 
 import (
-	"fmt"
+	"math"
 
 	"github.com/memc-lang/memc/ir/kernel"
 )
@@ -18,10 +18,6 @@ const patch = 4
 // Each element is one chain of fused multiply-adds over k in ascending order.
 func (p *printer) dot(s *kernel.Dot) {
 	c := &p.c
-	if err := checkDot(s); err != nil {
-		c.fail(err)
-		return
-	}
 	m, n := p.rows(s.Dst), p.cols(s.Dst)
 	k := p.cols(s.A)
 	if s.TransA {
@@ -35,15 +31,14 @@ func (p *printer) dot(s *kernel.Dot) {
 		cols, inCols := c.strided(c0, across, n, lastCol, width)
 
 		c.note("the sums, [%d,%d]", height, width)
-		sums := make([][]operand, height)
-		places := make([][]operand, height)
-		for i := range sums {
+		var sums, places, valid [patch][patch]operand
+		for i := range height {
 			for j := range width {
-				places[i] = append(places[i], p.tileAt(s.Dst, rows[i], cols[j]))
+				valid[i][j] = c.p("and.pred", inRows[i], inCols[j])
+				places[i][j] = p.tileAt(s.Dst, rows[i], cols[j])
+				sums[i][j] = c.f("mov.f32", num(0))
 				if s.Acc {
-					sums[i] = append(sums[i], p.get(s.Dst, places[i][j]))
-				} else {
-					sums[i] = append(sums[i], c.f("mov.f32", num(0)))
+					c.onlyIf(valid[i][j], "ld."+p.space(s.Dst)+"f32", sums[i][j], places[i][j])
 				}
 			}
 		}
@@ -69,13 +64,9 @@ func (p *printer) dot(s *kernel.Dot) {
 		c.op("add.s32", kk, kk, imm(1))
 		c.op("bra", body)
 		c.here(end)
-		for i := range sums {
+		for i := range height {
 			for j := range width {
-				skip := c.mark("skip")
-				c.unless(inRows[i], "bra", skip)
-				c.unless(inCols[j], "bra", skip)
-				p.put(s.Dst, places[i][j], sums[i][j])
-				c.here(skip)
+				c.onlyIf(valid[i][j], "st."+p.space(s.Dst)+"f32", places[i][j], sums[i][j])
 			}
 		}
 	})
@@ -100,14 +91,9 @@ func (c *code) ceil(a operand, k int) operand {
 // count; one that is not is given as last.
 func (c *code) strided(first, stride, count, last operand, n int) (at, valid []operand) {
 	for i := range n {
-		v := first
-		switch {
-		case i > 0 && at[i-1].kind == whole:
-			v = c.r("mov.u32", c.shift(stride, int(at[i-1].value())))
-		case i > 0:
+		v := c.r("mov.u32", first)
+		if i > 0 {
 			v = c.r("add.s32", at[i-1], stride)
-		case v.kind == whole:
-			v = c.r("mov.u32", v)
 		}
 		valid = append(valid, c.p("setp.lt.s32", v, count))
 		at = append(at, v)
@@ -118,40 +104,13 @@ func (c *code) strided(first, stride, count, last operand, n int) (at, valid []o
 	return at, valid
 }
 
-func checkDot(s *kernel.Dot) error {
-	m, k := s.A.Rows, s.A.Cols
-	if s.TransA {
-		m, k = k, m
-	}
-	kb, n := s.B.Rows, s.B.Cols
-	if s.TransB {
-		kb, n = n, kb
-	}
-	switch {
-	case s.Dst.Elem != kernel.F32 || s.A.Elem != kernel.F32 || s.B.Elem != kernel.F32:
-		return fmt.Errorf("%s: a product is of f32 tiles", kernel.Text(s))
-	case k != kb || m != s.Dst.Rows || n != s.Dst.Cols:
-		return fmt.Errorf("%s: the product of [%d,%d] and [%d,%d] is not [%d,%d]", kernel.Text(s), m, k, kb, n, s.Dst.Rows, s.Dst.Cols)
-	}
-	return nil
-}
-
 // reduce joins the elements of a row (of a column, OverRows) one after another
 // from the first to the last; a thread has a whole row.
 func (p *printer) reduce(s *kernel.Reduce) {
 	c := &p.c
-	wantRows, wantCols := s.Src.Rows, 1
-	if s.OverRows {
-		wantRows, wantCols = 1, s.Src.Cols
-	}
-	if s.Dst.Rows != wantRows || s.Dst.Cols != wantCols || s.Dst.Elem != s.Src.Elem {
-		c.fail(fmt.Errorf("%s: the result must be %s[%d,%d]", kernel.Text(s), s.Src.Elem, wantRows, wantCols))
-		return
-	}
-	join, start := joins[s.Op][s.Src.Elem].op, joins[s.Op][s.Src.Elem].start
-	if join == "" {
-		c.fail(fmt.Errorf("%s: the unknown reduction %d of %s", kernel.Text(s), s.Op, s.Src.Elem))
-		return
+	join, start := "add.rn.f32", num(0)
+	if s.Op == kernel.Largest {
+		join, start = "max.NaN.f32", num(float32(math.Inf(-1)))
 	}
 	rows, cols := p.rows(s.Src), p.cols(s.Src)
 	outer, inner := rows, cols
@@ -159,8 +118,7 @@ func (p *printer) reduce(s *kernel.Reduce) {
 		outer, inner = cols, rows
 	}
 	p.each(outer, imm(1), func(i, _ operand) {
-		sum := c.reg(inReg[s.Src.Elem])
-		c.op("mov."+movable[s.Src.Elem], sum, start)
+		sum := c.f("mov.f32", start)
 		j := c.r("mov.u32", imm(0))
 		body, end := c.mark("join"), c.mark("end")
 		c.here(body)

@@ -172,93 +172,63 @@ func (p *printer) place(row, col operand) {
 	p.bind(kernel.Col, p.c.wide(col))
 }
 
-// offset is where an element lies in a buffer.
-func (p *printer) offset(b *kernel.Buf, idx []*ints.Expr) *ints.Expr {
-	if len(idx) != len(b.Dims) {
-		p.c.fail(fmt.Errorf("%d indices into the buffer %s of %d dimensions", len(idx), b.Name, len(b.Dims)))
-		return ints.C(0)
-	}
-	return b.Offset(idx)
-}
-
 func (p *printer) load(s *kernel.Load) {
-	offset := p.offset(s.Buf, s.Idx)
+	offset := s.Buf.Offset(s.Idx)
 	rows, cols := p.rows(s.Dst), p.cols(s.Dst)
 	p.hoist(offset)
 	p.each(rows, cols, func(r, c operand) {
 		p.place(r, c)
 		if g := s.Gather; g != nil {
-			if g.Elem == kernel.F32 || g.Cols != 1 || g.Rows != s.Dst.Rows {
-				p.c.fail(fmt.Errorf("%s: rows are picked by an integer tile [%d,1]", kernel.Text(s), s.Dst.Rows))
-				return
-			}
 			x := p.get(g, p.tileAt(g, r, imm(0)))
 			if g.Elem == kernel.I32 {
 				x = p.c.q("cvt.s64.s32", x)
 			}
 			p.bind(kernel.Pick, x)
 		}
-		v, ok := p.c.widen(s.Buf.Elem, s.Dst.Elem, p.address(s.Buf, offset))
-		if !ok {
-			p.c.fail(fmt.Errorf("%s: no load gives %s from %s", kernel.Text(s), s.Dst.Elem, s.Buf.Elem))
-			return
-		}
+		v := p.c.widen(s.Buf.Elem, s.Dst.Elem, p.address(s.Buf, offset))
 		p.put(s.Dst, p.tileAt(s.Dst, r, c), v)
 	})
 }
 
 // widen loads a buffer's element and converts it to a tile's type.
-func (c *code) widen(from, to kernel.Elem, at operand) (operand, bool) {
+func (c *code) widen(from, to kernel.Elem, at operand) operand {
 	switch {
-	case from == to && to != kernel.Bool && inReg[to] != 0:
-		return c.into(inReg[to], "ld.global."+movable[to], []operand{at}), true
-	case from == kernel.BF16 && to == kernel.F32:
+	case from == kernel.BF16:
 		// A bf16 is the upper half of an f32.
-		return c.f("mov.b32", c.r("shl.b32", c.r("cvt.u32.u16", c.h("ld.global.b16", at)), imm(16))), true
-	case from == kernel.F16 && to == kernel.F32:
-		return c.f("cvt.f32.f16", c.h("ld.global.b16", at)), true
+		return c.f("mov.b32", c.r("shl.b32", c.r("cvt.u32.u16", c.h("ld.global.b16", at)), imm(16)))
+	case from == kernel.F16:
+		return c.f("cvt.f32.f16", c.h("ld.global.b16", at))
 	case from == kernel.I32 && to == kernel.I64:
-		return c.q("cvt.s64.s32", c.r("ld.global.u32", at)), true
+		return c.q("cvt.s64.s32", c.r("ld.global.u32", at))
 	}
-	return operand{}, false
+	return c.into(inReg[to], "ld.global."+movable[to], []operand{at})
 }
 
 func (p *printer) store(s *kernel.Store) {
-	offset := p.offset(s.Buf, s.Idx)
+	offset := s.Buf.Offset(s.Idx)
 	rows, cols := p.rows(s.Src), p.cols(s.Src)
 	p.hoist(offset)
 	p.each(rows, cols, func(r, c operand) {
 		p.place(r, c)
 		v := p.get(s.Src, p.tileAt(s.Src, r, c))
-		if !p.c.narrow(s.Src.Elem, s.Buf.Elem, v, p.address(s.Buf, offset)) {
-			p.c.fail(fmt.Errorf("%s: no store makes %s of %s", kernel.Text(s), s.Buf.Elem, s.Src.Elem))
-		}
+		p.c.narrow(s.Buf.Elem, v, p.address(s.Buf, offset))
 	})
 }
 
 // narrow converts a tile's element to a buffer's type, rounding to nearest
 // even, and stores it.
-func (c *code) narrow(from, to kernel.Elem, v, at operand) bool {
-	switch {
-	case from == to && to != kernel.Bool && inReg[to] != 0:
-		c.op("st.global."+movable[to], at, v)
-	case from == kernel.F32 && to == kernel.BF16:
+func (c *code) narrow(to kernel.Elem, v, at operand) {
+	switch to {
+	case kernel.BF16:
 		c.op("st.global.b16", at, c.h("cvt.rn.bf16.f32", v))
-	case from == kernel.F32 && to == kernel.F16:
+	case kernel.F16:
 		c.op("st.global.b16", at, c.h("cvt.rn.f16.f32", v))
-	case from == kernel.I64 && to == kernel.I32:
-		c.op("st.global.u32", at, c.r("cvt.u32.u64", v))
 	default:
-		return false
+		c.op("st.global."+movable[to], at, v)
 	}
-	return true
 }
 
 func (p *printer) mapTile(s *kernel.Map) {
-	if s.Expr.Elem != s.Dst.Elem {
-		p.c.fail(fmt.Errorf("%s: an expression of %s for a tile of %s", kernel.Text(s), s.Expr.Elem, s.Dst.Elem))
-		return
-	}
 	rows, cols := p.rows(s.Dst), p.cols(s.Dst)
 	p.hoistVal(s.Expr, map[*kernel.Val]bool{})
 	p.each(rows, cols, func(r, c operand) {
@@ -269,13 +239,9 @@ func (p *printer) mapTile(s *kernel.Map) {
 	})
 }
 
-// copyTile copies single elements: over the valid region of t, element (r, c)
-// of src at the place that from gives, to dst at the place that to gives.
-func (p *printer) copyTile(s kernel.Stmt, t, dst, src *kernel.Tile, to, from func(r, c operand) (operand, operand)) {
-	if dst.Elem != src.Elem {
-		p.c.fail(fmt.Errorf("%s: a copy of %s to %s", kernel.Text(s), src.Elem, dst.Elem))
-		return
-	}
+// copyTile copies single elements: for each place (r, c) of the valid region of
+// t, from the place of src that from gives to the place of dst that to gives.
+func (p *printer) copyTile(t, dst, src *kernel.Tile, to, from func(r, c operand) (operand, operand)) {
 	p.each(p.rows(t), p.cols(t), func(r, c operand) {
 		fr, fc := from(r, c)
 		v := p.get(src, p.tileAt(src, fr, fc))
@@ -284,37 +250,21 @@ func (p *printer) copyTile(s kernel.Stmt, t, dst, src *kernel.Tile, to, from fun
 	})
 }
 
-func same(r, c operand) (operand, operand) { return r, c }
+func same(r, c operand) (operand, operand)    { return r, c }
+func swapped(r, c operand) (operand, operand) { return c, r }
 
 func (p *printer) moved(row, col int) func(r, c operand) (operand, operand) {
 	return func(r, c operand) (operand, operand) { return p.c.shift(r, row), p.c.shift(c, col) }
 }
 
 func (p *printer) transpose(s *kernel.Transpose) {
-	if s.Dst.Rows != s.Src.Cols || s.Dst.Cols != s.Src.Rows {
-		p.c.fail(fmt.Errorf("%s: the shapes [%d,%d] and [%d,%d] are not each other's transpose", kernel.Text(s), s.Dst.Rows, s.Dst.Cols, s.Src.Rows, s.Src.Cols))
-		return
-	}
-	swap := func(r, c operand) (operand, operand) { return c, r }
-	p.copyTile(s, s.Src, s.Dst, s.Src, swap, same)
+	p.copyTile(s.Dst, s.Dst, s.Src, same, swapped)
 }
 
 func (p *printer) slice(s *kernel.Slice) {
-	if !inside(s.Src, s.Dst, s.Row, s.Col) {
-		p.c.fail(fmt.Errorf("%s: the slice leaves the tile", kernel.Text(s)))
-		return
-	}
-	p.copyTile(s, s.Dst, s.Dst, s.Src, same, p.moved(s.Row, s.Col))
+	p.copyTile(s.Dst, s.Dst, s.Src, same, p.moved(s.Row, s.Col))
 }
 
 func (p *printer) paste(s *kernel.Paste) {
-	if !inside(s.Dst, s.Src, s.Row, s.Col) {
-		p.c.fail(fmt.Errorf("%s: the piece leaves the tile", kernel.Text(s)))
-		return
-	}
-	p.copyTile(s, s.Src, s.Dst, s.Src, p.moved(s.Row, s.Col), same)
-}
-
-func inside(whole, piece *kernel.Tile, row, col int) bool {
-	return row >= 0 && col >= 0 && row <= whole.Rows-piece.Rows && col <= whole.Cols-piece.Cols
+	p.copyTile(s.Src, s.Dst, s.Src, p.moved(s.Row, s.Col), same)
 }

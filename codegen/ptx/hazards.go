@@ -1,7 +1,6 @@
 package ptx
 
 import (
-	"fmt"
 	"maps"
 
 	"github.com/memc-lang/memc/ir/kernel"
@@ -53,56 +52,31 @@ func (h hazards) or(other hazards) hazards {
 }
 
 // touches gives the tiles that a statement reads and writes, nil standing for
-// memory, and checks that its tiles and buffers are the kernel's own and that
-// no statement but a map reads the tile it writes.
-func (p *printer) touches(s kernel.Stmt) (reads, writes []*kernel.Tile, err error) {
-	var buf *kernel.Buf
+// memory.
+func touches(s kernel.Stmt) (reads, writes []*kernel.Tile) {
+	tiles := func(t ...*kernel.Tile) []*kernel.Tile { return t }
 	switch s := s.(type) {
 	case *kernel.Load:
-		reads, writes, buf = []*kernel.Tile{nil}, []*kernel.Tile{s.Dst}, s.Buf
 		if s.Gather != nil {
-			reads = append(reads, s.Gather)
+			return tiles(nil, s.Gather), tiles(s.Dst)
 		}
+		return tiles(nil), tiles(s.Dst)
 	case *kernel.Store:
-		reads, writes, buf = []*kernel.Tile{s.Src}, []*kernel.Tile{nil}, s.Buf
-		if !s.Buf.Write {
-			return nil, nil, fmt.Errorf("a store to the buffer %s, which is read only", s.Buf.Name)
-		}
+		return tiles(s.Src), tiles(nil)
 	case *kernel.Map:
-		reads, writes = refs(s.Expr), []*kernel.Tile{s.Dst}
+		return refs(s.Expr), tiles(s.Dst)
 	case *kernel.Dot:
-		reads, writes = []*kernel.Tile{s.A, s.B}, []*kernel.Tile{s.Dst}
+		return tiles(s.A, s.B), tiles(s.Dst)
 	case *kernel.Reduce:
-		reads, writes = []*kernel.Tile{s.Src}, []*kernel.Tile{s.Dst}
+		return tiles(s.Src), tiles(s.Dst)
 	case *kernel.Transpose:
-		reads, writes = []*kernel.Tile{s.Src}, []*kernel.Tile{s.Dst}
+		return tiles(s.Src), tiles(s.Dst)
 	case *kernel.Slice:
-		reads, writes = []*kernel.Tile{s.Src}, []*kernel.Tile{s.Dst}
+		return tiles(s.Src), tiles(s.Dst)
 	case *kernel.Paste:
-		reads, writes = []*kernel.Tile{s.Src}, []*kernel.Tile{s.Dst}
-	default:
-		return nil, nil, fmt.Errorf("a statement of the unknown type %T", s)
+		return tiles(s.Src), tiles(s.Dst)
 	}
-	if buf != nil {
-		if _, ours := p.bufs[buf]; !ours {
-			return nil, nil, fmt.Errorf("the buffer %s is not one of the kernel's", buf.Name)
-		}
-	}
-	for _, tiles := range [][]*kernel.Tile{reads, writes} {
-		for _, t := range tiles {
-			if _, ours := p.places[t]; t != nil && !ours {
-				return nil, nil, fmt.Errorf("the tile %s is not one of the kernel's", t.Name)
-			}
-		}
-	}
-	if _, isMap := s.(*kernel.Map); !isMap {
-		for _, t := range reads {
-			if t != nil && t == writes[0] {
-				return nil, nil, fmt.Errorf("%s: it reads the tile that it writes", kernel.Text(s))
-			}
-		}
-	}
-	return reads, writes, nil
+	return nil, nil
 }
 
 // refs lists the tiles of an expression, each once.

@@ -6,9 +6,8 @@ import (
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
-// maxTile bounds the elements of a tile, so that 32-bit places within it and
-// the byte counts of all tiles cannot overflow.
-const maxTile = 1 << 26
+// maxScratch bounds the bytes of a CTA's scratch: displacements have 32 bits.
+const maxScratch = 1 << 31
 
 // place is where a tile lives: Offset bytes into shared memory, or, where
 // Spilled, into the CTA's slice of the scratch buffer. Rows follow each other
@@ -24,15 +23,6 @@ type place struct {
 func places(tiles []*kernel.Tile, limit int) (at map[*kernel.Tile]place, shared, scratch int, err error) {
 	at = map[*kernel.Tile]place{}
 	for _, t := range tiles {
-		if _, twice := at[t]; twice {
-			return nil, 0, 0, fmt.Errorf("the tile %s is listed twice", t.Name)
-		}
-		if t.Rows < 1 || t.Cols < 1 || t.Rows > maxTile || t.Cols > maxTile/t.Rows {
-			return nil, 0, 0, fmt.Errorf("the tile %s has %d x %d elements; a tile has 1 to %d", t.Name, t.Rows, t.Cols, maxTile)
-		}
-		if t.Elem != kernel.F32 && t.Elem != kernel.I32 && t.Elem != kernel.I64 {
-			return nil, 0, 0, fmt.Errorf("the tile %s is of %s; tiles hold f32, i32 or i64", t.Name, t.Elem)
-		}
 		at[t] = place{}
 		shared += tileBytes(t)
 	}
@@ -55,6 +45,9 @@ func places(tiles []*kernel.Tile, limit int) (at map[*kernel.Tile]place, shared,
 			p.offset, next = next, next+tileBytes(t)
 		}
 		at[t] = p
+	}
+	if scratch >= maxScratch {
+		return nil, 0, 0, fmt.Errorf("the tiles that do not fit into shared memory take %d bytes a block; %d is the most", scratch, maxScratch)
 	}
 	return at, shared, scratch, nil
 }

@@ -23,6 +23,7 @@
 package ptx
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -48,8 +49,9 @@ type Info struct {
 	Scratch int    // bytes of the scratch buffer for each CTA
 }
 
-// Print prints kernels as one module for a target of Targets. An error names
-// the kernel and what is wrong with it.
+// Print prints kernels as one module for a target of Targets. It prints every
+// kernel that Verify has nothing to say against; an error names the kernel and
+// what is wrong with it.
 func Print(ks []*kernel.Kernel, target string) (*Module, error) {
 	t, err := findTarget(target)
 	if err != nil {
@@ -61,6 +63,9 @@ func Print(ks []*kernel.Kernel, target string) (*Module, error) {
 	var body strings.Builder
 	used := map[string]bool{}
 	for _, k := range ks {
+		if err := errors.Join(k.Verify()...); err != nil {
+			return nil, fmt.Errorf("ptx: %w", err)
+		}
 		name := entryName(k.Name)
 		if used[name] {
 			return nil, fmt.Errorf("ptx: two kernels are called %s", name)
@@ -167,10 +172,6 @@ func (p *printer) prologue(shared, scratch int) {
 		c.note("buffers")
 		bufs := p.pointer("bufs")
 		for i, b := range p.k.Bufs {
-			if err := checkBuf(b); err != nil {
-				c.fail(err)
-				return
-			}
 			p.bufs[b] = c.q("cvta.to.global.u64", c.q("ld.global.u64", globalAt(bufs, 8*i)))
 		}
 	}
@@ -189,18 +190,6 @@ func (p *printer) pointer(name string) operand {
 	return p.c.q("cvta.to.global.u64", p.c.q("ld.param.u64", paramAt(name)))
 }
 
-func checkBuf(b *kernel.Buf) error {
-	for i, d := range b.Dims {
-		if d < 0 || d == 0 && i > 0 || int64(d) > 1<<40 {
-			return fmt.Errorf("the buffer %s has the size %d in dimension %d", b.Name, d, i)
-		}
-	}
-	if b.Panel < 0 || b.Panel > 0 && len(b.Dims) < 2 {
-		return fmt.Errorf("the buffer %s of %d dimensions cannot have panels of %d", b.Name, len(b.Dims), b.Panel)
-	}
-	return nil
-}
-
 // grid is the loop over this CTA's blocks. A block's number counts the parts
 // one after another, and within a part the last axis fastest.
 func (p *printer) grid() {
@@ -212,10 +201,6 @@ func (p *printer) grid() {
 		c.note("part %d: %s", i, gridText(part))
 		blocks := imm(1)
 		for _, a := range part.Grid {
-			if a.Step < 1 {
-				c.fail(fmt.Errorf("the axis %s has the step %d", a.Var, a.Step))
-				return
-			}
 			n := p.int(ints.Most(ints.CeilQuo(a.Extent, int64(a.Step)), ints.C(0)))
 			turns[i] = append(turns[i], n)
 			blocks = c.q("mul.lo.s64", blocks, n)
@@ -280,11 +265,7 @@ func (p *printer) stmt(s kernel.Stmt) {
 		p.when(s)
 		return
 	}
-	reads, writes, err := p.touches(s)
-	if err != nil {
-		p.c.fail(err)
-		return
-	}
+	reads, writes := touches(s)
 	if p.busy.meets(reads, writes) {
 		p.c.op("bar.sync", imm(0))
 		p.busy = hazards{}
@@ -314,10 +295,6 @@ func (p *printer) stmt(s kernel.Stmt) {
 // meet at the barriers within.
 func (p *printer) loop(s *kernel.For) {
 	c := &p.c
-	if s.Step < 1 {
-		c.fail(fmt.Errorf("the loop over %s has the step %d", s.Var, s.Step))
-		return
-	}
 	lo, hi := p.int(s.Lo), p.int(s.Hi)
 	v := c.q("mov.u64", lo)
 	body, end := c.mark("loop"), c.mark("end")

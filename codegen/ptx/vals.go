@@ -2,29 +2,9 @@ package ptx
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/memc-lang/memc/ir/kernel"
 )
-
-// join is how a reduction joins two elements, and with what it starts.
-type join struct {
-	op    string
-	start operand
-}
-
-var joins = map[kernel.Reduction]map[kernel.Elem]join{
-	kernel.Sum: {
-		kernel.F32: {"add.rn.f32", num(0)},
-		kernel.I32: {"add.s32", imm(0)},
-		kernel.I64: {"add.s64", imm(0)},
-	},
-	kernel.Largest: {
-		kernel.F32: {"max.NaN.f32", num(float32(math.Inf(-1)))},
-		kernel.I32: {"max.s32", imm(math.MinInt32)},
-		kernel.I64: {"max.s64", imm(math.MinInt64)},
-	},
-}
 
 // mapping computes a map's expression for one element of its tile.
 type mapping struct {
@@ -51,43 +31,30 @@ func (p *printer) hoistVal(v *kernel.Val, seen map[*kernel.Val]bool) {
 
 // val gives the register that holds v's value.
 func (m *mapping) val(v *kernel.Val) operand {
-	if r, ok := m.known[v]; ok {
-		return r
+	r, ok := m.known[v]
+	if !ok {
+		r = m.fresh(v)
+		m.known[v] = r
 	}
-	r := m.fresh(v)
-	if m.c.err == nil && r.kind != inReg[v.Elem] {
-		m.c.fail(fmt.Errorf("map %s: its type is said to be %s and is not", v, v.Elem))
-	}
-	m.known[v] = r
 	return r
 }
 
 func (m *mapping) fresh(v *kernel.Val) operand {
-	c := &m.c
 	switch v.Op {
 	case kernel.Ref:
 		return m.ref(v.Tile)
 	case kernel.Num:
-		return c.f("mov.f32", num(v.F))
+		return m.c.f("mov.f32", num(v.F))
 	case kernel.Index:
-		return c.q("mov.u64", m.int(v.I))
+		return m.c.q("mov.u64", m.int(v.I))
 	case kernel.Test:
 		return m.cond(v.I)
-	}
-	if len(v.Args) != arity[v.Op] || len(v.Args) == 0 {
-		c.fail(fmt.Errorf("map: the operator %d with %d operands", v.Op, len(v.Args)))
-		return c.reg(f32)
 	}
 	args := make([]operand, len(v.Args))
 	for i, a := range v.Args {
 		args[i] = m.val(a)
 	}
-	r, ok := c.apply(v.Op, v.Args[len(v.Args)-1].Elem, args)
-	if !ok {
-		c.fail(fmt.Errorf("map %s: the operator does not work on %s", v, v.Args[len(v.Args)-1].Elem))
-		return c.reg(f32)
-	}
-	return r
+	return m.c.apply(v.Op, v.Args[len(v.Args)-1].Elem, args)
 }
 
 // ref reads a tile's element: a tile of one row or column is repeated.
@@ -95,24 +62,14 @@ func (m *mapping) ref(t *kernel.Tile) operand {
 	row, col := m.row, m.col
 	if t.Rows == 1 {
 		row = imm(0)
-	} else if t.Rows != m.dst.Rows {
-		m.c.fail(fmt.Errorf("map: the tile %s has %d rows and %s has %d", t.Name, t.Rows, m.dst.Name, m.dst.Rows))
 	}
 	if t.Cols == 1 {
 		col = imm(0)
-	} else if t.Cols != m.dst.Cols {
-		m.c.fail(fmt.Errorf("map: the tile %s has %d columns and %s has %d", t.Name, t.Cols, m.dst.Name, m.dst.Cols))
 	}
 	return m.get(t, m.tileAt(t, row, col))
 }
 
-var arity = map[kernel.ValOp]int{
-	kernel.Neg: 1, kernel.Abs: 1, kernel.Exp: 1, kernel.Log: 1, kernel.Sqrt: 1, kernel.Rsqrt: 1,
-	kernel.Sigmoid: 1, kernel.Silu: 1, kernel.Softplus: 1, kernel.Tanh: 1, kernel.CosTurn: 1, kernel.SinTurn: 1,
-	kernel.Floor: 1, kernel.Turns: 1, kernel.Not: 1, kernel.ToF32: 1, kernel.ToI64: 1,
-	kernel.Add: 2, kernel.Sub: 2, kernel.Mul: 2, kernel.Div: 2, kernel.Mod: 2, kernel.Min: 2, kernel.Max: 2,
-	kernel.Less: 2, kernel.AtMost: 2, kernel.Same: 2, kernel.Both: 2, kernel.Either: 2, kernel.Choose: 3,
-}
+var untyped = map[kernel.Elem]string{kernel.F32: "f32", kernel.I32: "b32", kernel.I64: "b64"}
 
 // direct are the operators that are one instruction, by the type of their last
 // operand.
@@ -138,7 +95,7 @@ var direct = map[kernel.ValOp]map[kernel.Elem]string{
 }
 
 // apply computes an operator; e is the type of its last operand.
-func (c *code) apply(op kernel.ValOp, e kernel.Elem, a []operand) (operand, bool) {
+func (c *code) apply(op kernel.ValOp, e kernel.Elem, a []operand) operand {
 	if mnemonic := direct[op][e]; mnemonic != "" {
 		k := inReg[e]
 		switch op {
@@ -149,52 +106,28 @@ func (c *code) apply(op kernel.ValOp, e kernel.Elem, a []operand) (operand, bool
 		case kernel.ToI64:
 			k = b64
 		}
-		return c.into(k, mnemonic, a), true
+		return c.into(k, mnemonic, a)
+	}
+	if fn := functions[op]; fn != nil {
+		return fn(c, a[0])
 	}
 	switch {
 	case op == kernel.Choose:
-		return c.choose(e, a)
-	case e == kernel.F32:
-		fn := functions[op]
-		if fn == nil {
-			return operand{}, false
+		return c.into(inReg[e], "selp."+untyped[e], []operand{a[1], a[2], a[0]})
+	case op == kernel.ToF32 && e == kernel.Bool:
+		return c.f("selp.f32", num(1), num(0), a[0])
+	case op == kernel.ToI64 && e == kernel.Bool:
+		return c.q("selp.b64", imm(1), imm(0), a[0])
+	case op == kernel.Turns:
+		return c.f("mul.rn.f32", c.f("cvt.rn.f32.s64", a[0]), num(0x1p-64))
+	case op == kernel.Div || op == kernel.Mod:
+		if e == kernel.I32 {
+			return c.floorDiv32(op == kernel.Div, a[0], a[1])
 		}
-		return fn(c, a[0]), true
-	case e == kernel.Bool && op == kernel.Same:
-		return c.p("not.pred", c.p("xor.pred", a[0], a[1])), true
-	case e == kernel.Bool && op == kernel.ToF32:
-		return c.f("selp.f32", num(1), num(0), a[0]), true
-	case e == kernel.Bool && op == kernel.ToI64:
-		return c.q("selp.b64", imm(1), imm(0), a[0]), true
-	case e == kernel.I64 && op == kernel.Turns:
-		return c.f("mul.rn.f32", c.f("cvt.rn.f32.s64", a[0]), num(0x1p-64)), true
-	case e == kernel.I64 && (op == kernel.Div || op == kernel.Mod):
-		return c.floorDiv64(op == kernel.Div, a[0], a[1]), true
-	case e == kernel.I32 && (op == kernel.Div || op == kernel.Mod):
-		return c.floorDiv32(op == kernel.Div, a[0], a[1]), true
-	case e == kernel.I32 && op == kernel.ToI64:
-		return c.q("cvt.s64.s32", a[0]), true
-	case e == kernel.I64 && op == kernel.ToI64:
-		return a[0], true
-	case e == kernel.F32 && op == kernel.ToF32:
-		return a[0], true
+		return c.floorDiv64(op == kernel.Div, a[0], a[1])
 	}
-	return operand{}, false
-}
-
-func (c *code) choose(e kernel.Elem, a []operand) (operand, bool) {
-	switch e {
-	case kernel.F32:
-		return c.f("selp.f32", a[1], a[2], a[0]), true
-	case kernel.I32:
-		return c.r("selp.b32", a[1], a[2], a[0]), true
-	case kernel.I64:
-		return c.q("selp.b64", a[1], a[2], a[0]), true
-	}
-	// Of tests: (t && a) || (!t && b).
-	yes := c.p("and.pred", a[0], a[1])
-	no := c.p("and.pred", c.p("not.pred", a[0]), a[2])
-	return c.p("or.pred", yes, no), true
+	c.fail(fmt.Errorf("a map with %s of %s", op, e))
+	return c.reg(f32)
 }
 
 // floorDiv32 divides by a positive number, rounding down: a truncating division

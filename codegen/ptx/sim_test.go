@@ -1,0 +1,163 @@
+package ptx
+
+import (
+	"fmt"
+	"math"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/memc-lang/memc/codegen/ptx/sim"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// readKernels reads a file of ir/kernel/testdata.
+func readKernels(t testing.TB, name string) []*kernel.Kernel {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "ir", "kernel", "testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ks, err := kernel.Parse(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ks
+}
+
+// simulate prints a kernel for a target and runs the text, with that many CTAs.
+// Integers lie in the record in reverse, behind a slot that is not theirs.
+func simulate(t testing.TB, target string, k *kernel.Kernel, bufs []kernel.Memory, args []int64, ctas int) {
+	t.Helper()
+	m, err := Print([]*kernel.Kernel{k}, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prog, err := sim.Parse(m.Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mem sim.Memory
+	info := m.Kernels[0]
+	var places, slots []uint64
+	for i, b := range k.Bufs {
+		places = append(places, mem.Add(b.Name, bufs[i]))
+	}
+	record := make([]uint64, len(args)+1)
+	for i, v := range args {
+		slots = append(slots, uint64(len(args)-i))
+		record[len(args)-i] = uint64(v)
+	}
+	entry := []uint64{mem.Words("bufs", places...), mem.Words("slots", slots...), mem.Words("record", record...), mem.Add("scratch", make([]byte, ctas*info.Scratch))}
+	err = prog.Run(info.Name, sim.Launch{CTAs: ctas, Threads: Threads, Shared: info.Shared, Args: entry, Memory: &mem})
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+}
+
+// fill gives each buffer memory for the given rows, with random numbers; open
+// buffers to write hold NaN.
+func fill(k *kernel.Kernel, rows int, rnd *rand.Rand, size float64) []kernel.Memory {
+	var all []kernel.Memory
+	for _, b := range k.Bufs {
+		m := kernel.NewMemory(b, rows)
+		for i := range b.Len(rows) {
+			switch v := rnd.NormFloat64() * size; {
+			case !b.Elem.Float():
+				m.SetInt(b.Elem, i, int64(rnd.Intn(max(rows, 1))))
+			case b.Write && b.Dims[0] == 0:
+				m.SetFloat(b.Elem, i, math.NaN())
+			default:
+				m.SetFloat(b.Elem, i, v)
+			}
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+func clone(ms []kernel.Memory) []kernel.Memory {
+	out := make([]kernel.Memory, len(ms))
+	for i, m := range ms {
+		out[i] = append(kernel.Memory(nil), m...)
+	}
+	return out
+}
+
+// compare wants each buffer to be as the interpreter left it, floats to within
+// a tolerance, relative to their size or 1.
+func compare(t testing.TB, k *kernel.Kernel, got, want []kernel.Memory, tolerance float64) {
+	t.Helper()
+	for i, b := range k.Bufs {
+		for j := range int64(len(want[i]) / b.Elem.Size()) {
+			if !b.Elem.Float() {
+				if g, w := got[i].Int(b.Elem, j), want[i].Int(b.Elem, j); g != w {
+					t.Fatalf("%s[%d] is %d, not %d", b.Name, j, g, w)
+				}
+				continue
+			}
+			tol := tolerance
+			if b.Elem != kernel.F32 {
+				tol = max(tol, 0.01) // one unit of bf16
+			}
+			g, w := got[i].Float(b.Elem, j), want[i].Float(b.Elem, j)
+			if g == w || math.IsNaN(g) && math.IsNaN(w) {
+				continue
+			}
+			if !(math.Abs(g-w) <= tol*max(1, math.Abs(w))) {
+				t.Fatalf("%s[%d] is %v, not %v", b.Name, j, g, w)
+			}
+		}
+	}
+}
+
+// agree wants the printed text to do to bufs what the interpreter does.
+func agree(t testing.TB, target string, k *kernel.Kernel, bufs []kernel.Memory, args []int64, ctas int, tolerance float64) {
+	t.Helper()
+	want := clone(bufs)
+	if err := (kernel.Interp{Round32: true, Races: true}).Run(k, want, args); err != nil {
+		t.Fatal(err)
+	}
+	simulate(t, target, k, bufs, args, ctas)
+	compare(t, k, bufs, want, tolerance)
+}
+
+// The reference kernels' printed texts compute what the interpreter does: one
+// row, a block and a bit, fewer CTAs than blocks and more.
+func TestReferenceKernels(t *testing.T) {
+	for _, tc := range []struct {
+		file string
+		size float64
+		args [][]int64
+	}{
+		{"contract.kernel", 1, [][]int64{{1}, {65}}},
+		{"attend.kernel", 1, [][]int64{{1, 0}, {33, 300}, {2, 1<<40 + 77}}},
+		{"recur.kernel", 0.1, [][]int64{{1}, {70}}},
+	} {
+		for _, k := range readKernels(t, tc.file) {
+			for i, args := range tc.args {
+				t.Run(fmt.Sprint(k.Name, args), func(t *testing.T) {
+					bufs := fill(k, int(args[0]), rand.New(rand.NewSource(int64(i))), tc.size)
+					ctas := []int{1, 3, 40}[i]
+					agree(t, "sm_86", k, bufs, args, ctas, 1e-4)
+				})
+			}
+		}
+	}
+}
+
+func TestAssemblerTakesReferenceKernels(t *testing.T) {
+	path := ptxas(t)
+	var ks []*kernel.Kernel
+	for _, file := range []string{"contract.kernel", "attend.kernel", "recur.kernel"} {
+		ks = append(ks, readKernels(t, file)...)
+	}
+	for _, target := range where {
+		m := mustPrint(t, target, ks...)
+		a := accept(t, path, m.Text, target)
+		if len(a.Usage) != len(ks) {
+			t.Errorf("%s: %d entries of %d", target, len(a.Usage), len(ks))
+		}
+	}
+}
