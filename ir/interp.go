@@ -3,6 +3,7 @@ package ir
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/memc-lang/memc/ir/elem"
 )
@@ -308,7 +309,11 @@ func (f *frame) fit(t *Tensor, n, state *Node, first bool) (*Tensor, error) {
 // chunk, the write.
 func (c *frame) piece(r *Region, complete bool) error {
 	for _, st := range r.States {
-		c.values[st] = c.s.now.tensors["state/"+st.Attr.Name]
+		t, err := c.state(st)
+		if err != nil {
+			return err
+		}
+		c.values[st] = t
 	}
 	w := c
 	switch {
@@ -330,6 +335,17 @@ func (c *frame) piece(r *Region, complete bool) error {
 		return c.run(c.s.program(c.scope, r, "rows", r.Rows))
 	}
 	return w.finish(r, r.Write, c.s.program(w.scope, r.Write, "all", r.Write.Roots()))
+}
+
+// state gives a state's value, checked against its lengths: a restored session
+// may hold anything.
+func (c *frame) state(n *Node) (*Tensor, error) {
+	t := c.s.now.tensors["state/"+n.Attr.Name]
+	dims, err := c.env.sizes(n.Type.Dims, nil, nil)
+	if err == nil && (t == nil || !slices.Equal(t.Dims, dims)) {
+		err = fmt.Errorf("the state %s has no value of %v", n.Attr.Name, dims)
+	}
+	return t, err
 }
 
 // write is the frame of a write after streaming: the states, and the whole

@@ -76,6 +76,7 @@ type Region struct {
 	Lens   []Length // lengths of bounded states
 	Probes []Probe
 	Kept   []*Node // after streaming: op keep, histories that Write alone reads
+	Groups []Group // after fuse: of Rows and Kept; Write has its own
 	Write  *Region // after streaming: op kept gives it the whole chunk's rows
 }
 

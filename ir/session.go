@@ -265,12 +265,12 @@ func (s *Session) State() map[string]*Tensor {
 	out := map[string]*Tensor{"position": Scalar(elem.I64, float64(s.was.pos))}
 	for name, t := range s.was.tensors {
 		out[name] = &Tensor{Elem: t.Elem, Dims: t.Dims, Data: t.Data}
-		if t.Rows != nil {
+		if name, ok := strings.CutPrefix(name, "keep/"); ok {
 			rows := NewTensor(elem.I64, len(t.Rows))
 			for i, r := range t.Rows {
 				rows.Data[i] = float64(r)
 			}
-			out["rows/"+strings.TrimPrefix(name, "keep/")] = rows
+			out["rows/"+name] = rows
 		}
 	}
 	for name, v := range s.was.lens {
