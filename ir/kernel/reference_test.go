@@ -30,12 +30,11 @@ func (x tensor) at(t testing.TB, idx ...int) float64 {
 }
 
 func (x tensor) place(t testing.TB, idx []int) int64 {
-	t.Helper()
-	var wide []int64
-	for _, i := range idx {
-		wide = append(wide, int64(i))
+	var wide [3]int64
+	for d, i := range idx {
+		wide[d] = int64(i)
 	}
-	p, err := x.b.Place(wide...)
+	p, err := x.b.Place(wide[:len(idx)]...)
 	if err != nil {
 		t.Fatal(err)
 	}
