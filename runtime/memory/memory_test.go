@@ -1,0 +1,80 @@
+package memory
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestNew(t *testing.T) {
+	r, err := New(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Len() < 100+Slack || r.Addr(0)%Align != 0 {
+		t.Fatalf("%d bytes at %#x", r.Len(), r.Addr(0))
+	}
+	v := View[int32](r, 96, 17) // into the slack
+	v[16] = -1
+	if b := r.Bytes()[160:164]; b[0] != 255 || b[3] != 255 {
+		t.Errorf("a view shows other memory: %v", b)
+	}
+	for _, c := range []struct {
+		off   int64
+		count int
+	}{{-4, 1}, {2, 1}, {160, 2}, {168, 0}, {0, -1}} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("a view of %d values at %d is granted", c.count, c.off)
+				}
+			}()
+			View[int32](r, c.off, c.count)
+		}()
+	}
+	r.Free()
+	r.Free()
+	if r.Len() != 0 {
+		t.Error("a freed region still has bytes")
+	}
+	if _, err := New(-1); err == nil {
+		t.Error("negative memory is granted")
+	}
+	if _, err := New(1 << 60); err == nil {
+		t.Error("an exabyte is granted")
+	}
+}
+
+func TestFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := File(path)
+	if err != nil || string(r.Bytes()) != "hello" {
+		t.Fatalf("%q, %v", r.Bytes(), err)
+	}
+	r.Free()
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err = File(path); err != nil || r.Len() != 0 {
+		t.Errorf("an empty file: %v", err)
+	}
+	if _, err := File(t.TempDir()); err == nil {
+		t.Error("a folder is mapped")
+	}
+}
+
+func TestValues(t *testing.T) {
+	b := Raw([]float32{1, 2})
+	if v, ok := Values[float32](b); !ok || len(v) != 2 || v[1] != 2 {
+		t.Errorf("round trip: %v %v", v, ok)
+	}
+	if _, ok := Values[float32](b[1:5]); ok {
+		t.Error("unaligned bytes are shown as floats")
+	}
+	if _, ok := Values[float32](b[:7]); ok {
+		t.Error("seven bytes are shown as floats")
+	}
+}
