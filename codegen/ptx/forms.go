@@ -81,7 +81,6 @@ var forms = []form{
 	{"mov.b32", "=f r", 50, 40},
 	{"bar.sync", "i", 50, 40},
 	{"bra", "l", 50, 40},
-	{"bra.uni", "l", 50, 40},
 	{"ret", "", 50, 40},
 	{"cvta.to.global.u64", "=q q", 50, 40},
 
@@ -168,9 +167,7 @@ var forms = []form{
 	// Predicates.
 	{"and.pred", "=p p p", 50, 40},
 	{"or.pred", "=p p p", 50, 40},
-	{"xor.pred", "=p p p", 50, 40},
 	{"not.pred", "=p p", 50, 40},
-	{"setp.ne.b32", "=p ri ri", 50, 40},
 
 	// Conversions.
 	{"cvt.s64.s32", "=q r", 50, 40},

@@ -30,8 +30,8 @@ func exs(t testing.TB, ss ...string) []*ints.Expr {
 }
 
 // everything has each statement, each operator on each type it works on, all
-// buffer types, panels, a gather, loops, conditions, counts known in the call
-// only, and two parts. wide makes its tiles too large for shared memory.
+// buffer types, panels, gathers, loops, conditions, counts known in the call
+// only, and two parts. wide is the length of its products.
 func everything(t testing.TB, wide int) *kernel.Kernel {
 	k := &kernel.Kernel{Name: "every.thing", Ints: []string{"n", "pos", "len"}}
 	buf := func(name string, e kernel.Elem, panel int, dims ...int) *kernel.Buf {
@@ -44,12 +44,12 @@ func everything(t testing.TB, wide int) *kernel.Kernel {
 	h := buf("h", kernel.F16, 0, 0, wide)
 	ids := buf("ids", kernel.I32, 0, 0)
 	far := buf("far", kernel.I64, 0, 0)
-	y := buf("y", kernel.F32, 0, 0, 48)
-	yb := buf("yb", kernel.BF16, 16, 64, 48)
-	yh := buf("yh", kernel.F16, 0, 0, 48)
+	scalar := buf("scalar", kernel.F32, 0, 1)
+	y := buf("y", kernel.F32, 0, 0, 144)
+	yb := buf("yb", kernel.BF16, 16, 0, 64, 48)
+	yh := buf("yh", kernel.F16, 0, 0, 144)
 	yi := buf("yi", kernel.I32, 0, 0)
 	yl := buf("yl", kernel.I64, 0, 0)
-	scalar := buf("scalar", kernel.F32, 0, 1)
 
 	rows := ex(t, "min(32, n - i)")
 	tile := func(name string, e kernel.Elem, r, c int, vr, vc *ints.Expr) *kernel.Tile {
@@ -58,9 +58,11 @@ func everything(t testing.TB, wide int) *kernel.Kernel {
 		return v
 	}
 	a := tile("a", kernel.F32, 32, wide, rows, nil)
+	a2 := tile("a2", kernel.F32, 32, wide, rows, nil)
 	b := tile("b", kernel.F32, 48, wide, nil, nil)
 	s := tile("s", kernel.F32, 32, 48, rows, nil)
 	st := tile("st", kernel.F32, 48, 32, nil, rows)
+	square := tile("square", kernel.F32, 48, 48, nil, nil)
 	rowSum := tile("rowsum", kernel.F32, 32, 1, rows, nil)
 	colMax := tile("colmax", kernel.F32, 1, 48, nil, nil)
 	part := tile("part", kernel.F32, 7, 5, nil, nil)
@@ -68,8 +70,8 @@ func everything(t testing.TB, wide int) *kernel.Kernel {
 	id := tile("id", kernel.I32, 32, 1, rows, nil)
 	id2 := tile("id2", kernel.I64, 32, 1, rows, nil)
 	at := tile("at", kernel.I64, 32, 48, rows, nil)
-	iSum := tile("isum", kernel.I32, 1, 1, nil, nil)
-	lMax := tile("lmax", kernel.I64, 1, 1, nil, nil)
+	i1 := tile("i1", kernel.I32, 1, 1, nil, nil)
+	l1 := tile("l1", kernel.I64, 1, 1, nil, nil)
 
 	R, N, F := kernel.R, kernel.N, kernel.F
 	var body []kernel.Stmt
@@ -77,82 +79,85 @@ func everything(t testing.TB, wide int) *kernel.Kernel {
 	add(
 		&kernel.Load{Dst: id, Buf: ids, Idx: exs(t, "i + r"), Note: "layer.spec:3 ids"},
 		&kernel.Load{Dst: id2, Buf: ids, Idx: exs(t, "i + r")},
-		&kernel.Load{Dst: id2, Buf: far, Idx: exs(t, "(pos + i + r) mod (len + 1)")},
+		&kernel.Load{Dst: i1, Buf: ids, Idx: exs(t, "len")},
+		&kernel.Load{Dst: l1, Buf: far, Idx: exs(t, "(pos - 1000) mod (len + 1)")},
 		&kernel.Load{Dst: a, Buf: x, Idx: exs(t, "x", "c"), Gather: id},
-		&kernel.Load{Dst: a, Buf: h, Idx: exs(t, "x div 3 + (0 - r) mod 7", "c"), Gather: id2},
+		&kernel.Load{Dst: a2, Buf: h, Idx: exs(t, "x div 3 + (0 - r) mod 7", "c"), Gather: id2},
+		&kernel.Map{Dst: a, Expr: F(kernel.Add, R(a), R(a2))},
 		&kernel.Load{Dst: b, Buf: w, Idx: exs(t, "table(2 0 1)[j div 48]", "r", "c")},
 		&kernel.Load{Dst: one, Buf: scalar, Idx: exs(t, "0")},
+		&kernel.Map{Dst: square, Expr: F(kernel.ToF32, kernel.TestOf(ex(t, "r == c")))},
 		&kernel.Dot{Dst: s, A: a, B: b, TransB: true},
-		&kernel.Dot{Dst: st, A: b, B: a, TransB: true, Acc: false},
-		&kernel.Dot{Dst: s, A: st, B: part48(k), TransA: true, Acc: true},
+		&kernel.Dot{Dst: st, A: b, B: a, TransB: true},
+		&kernel.Dot{Dst: s, A: st, B: square, TransA: true, Acc: true},
 		&kernel.Transpose{Dst: st, Src: s},
-		&kernel.Slice{Dst: part, Src: s, Row: 3, Col: 43},
-		&kernel.Paste{Dst: s, Src: part, Row: 25, Col: 1},
+		&kernel.When{Cond: ex(t, "n - i >= 32"), Body: []kernel.Stmt{
+			&kernel.Slice{Dst: part, Src: s, Row: 3, Col: 43},
+			&kernel.Paste{Dst: s, Src: part, Row: 25, Col: 1},
+		}},
+		&kernel.Map{Dst: s, Expr: F(kernel.Max, N(-0.5), F(kernel.Min, N(0.5), R(s)))},
 		&kernel.Reduce{Dst: rowSum, Src: s, Op: kernel.Sum},
 		&kernel.Reduce{Dst: colMax, Src: s, Op: kernel.Largest, OverRows: true},
-		&kernel.Load{Dst: iSum, Buf: ids, Idx: exs(t, "len")},
-		&kernel.Load{Dst: lMax, Buf: far, Idx: exs(t, "0")},
 	)
-	// Every operator on every type that it takes.
 	f, i32, i64 := R(s), R(id), R(at)
 	truth := []*kernel.Val{
 		F(kernel.Less, f, N(0)), F(kernel.AtMost, f, R(rowSum)), F(kernel.Same, f, R(colMax)),
-		F(kernel.Less, i32, i32), F(kernel.AtMost, i32, R(iSum)), F(kernel.Same, i32, i32),
-		F(kernel.Less, i64, R(id2)), F(kernel.AtMost, i64, R(lMax)), F(kernel.Same, i64, i64),
+		F(kernel.Less, i32, R(i1)), F(kernel.AtMost, i32, R(i1)), F(kernel.Same, i32, i32),
+		F(kernel.Less, i64, R(id2)), F(kernel.AtMost, i64, R(l1)), F(kernel.Same, i64, i64),
 		kernel.TestOf(ex(t, "r <= c && !(c mod 3 == 1) || pos + r < n")), kernel.TestOf(ex(t, "select(r != c, n, r)")),
+		kernel.TestOf(ex(t, "c div -3 + r mod -5")),
 	}
 	all := truth[0]
+	sum := F(kernel.ToF32, all)
 	for i, v := range truth[1:] {
-		op := []kernel.ValOp{kernel.Both, kernel.Either}[i%2]
-		all = F(op, all, F(kernel.Not, v))
+		all = F([]kernel.ValOp{kernel.Both, kernel.Either}[i%2], all, F(kernel.Not, v))
+		sum = F(kernel.Add, F(kernel.Add, sum, sum), F(kernel.ToF32, v))
 	}
-	var sum *kernel.Val = F(kernel.ToF32, all)
-	for _, op := range []kernel.ValOp{kernel.Neg, kernel.Abs, kernel.Exp, kernel.Log, kernel.Sqrt, kernel.Rsqrt, kernel.Sigmoid, kernel.Silu, kernel.Softplus, kernel.Tanh, kernel.CosTurn, kernel.SinTurn, kernel.Floor} {
+	size := F(kernel.Abs, f)
+	for _, op := range []kernel.ValOp{kernel.Neg, kernel.Exp, kernel.Sigmoid, kernel.Silu, kernel.Softplus, kernel.Tanh, kernel.CosTurn, kernel.SinTurn, kernel.Floor} {
 		sum = F(kernel.Add, sum, F(op, f))
 	}
+	for _, op := range []kernel.ValOp{kernel.Log, kernel.Sqrt, kernel.Rsqrt} {
+		sum = F(kernel.Add, sum, F(op, F(kernel.Add, size, N(0.125))))
+	}
 	for _, op := range []kernel.ValOp{kernel.Sub, kernel.Mul, kernel.Div, kernel.Min, kernel.Max} {
-		sum = F(op, sum, R(one))
+		sum = F(kernel.Add, sum, F(op, f, R(one)))
 	}
-	long := F(kernel.Add, F(kernel.ToI64, all), F(kernel.Add, F(kernel.ToI64, f), F(kernel.ToI64, i32)))
+	long := F(kernel.Add, F(kernel.ToI64, all), F(kernel.Add, F(kernel.ToI64, F(kernel.Mul, f, N(100))), F(kernel.ToI64, i32)))
 	short := i32
-	for _, op := range []kernel.ValOp{kernel.Add, kernel.Sub, kernel.Mul, kernel.Div, kernel.Mod, kernel.Min, kernel.Max} {
-		long = F(op, long, kernel.IndexOf(ex(t, "r * 48 + c + pos + 1")))
-		short = F(op, short, R(iSum))
+	for _, op := range []kernel.ValOp{kernel.Mul, kernel.Div, kernel.Mod, kernel.Min, kernel.Max} {
+		long = F(kernel.Sub, F(op, i64, kernel.IndexOf(ex(t, "r * 48 + c + pos + 1"))), F(kernel.Mul, long, i64))
+		short = F(kernel.Add, F(op, F(kernel.Neg, i32), R(i1)), F(kernel.Sub, short, F(kernel.Abs, short)))
 	}
-	for _, op := range []kernel.ValOp{kernel.Neg, kernel.Abs} {
-		long, short = F(op, long), F(op, short)
-	}
-	sum = F(kernel.Add, sum, F(kernel.Add, F(kernel.ToF32, long), F(kernel.ToF32, short)))
-	sum = F(kernel.Add, sum, F(kernel.Turns, long))
+	long = F(kernel.Max, F(kernel.Neg, long), F(kernel.Abs, long))
 	add(
-		&kernel.Map{Dst: at, Expr: kernel.IndexOf(ex(t, "r * c + pos"))},
+		&kernel.Map{Dst: at, Expr: kernel.IndexOf(ex(t, "(r * c + pos) * (c - r - 7)"))},
 		&kernel.Map{Dst: at, Expr: F(kernel.Choose, all, long, i64)},
-		&kernel.Map{Dst: id, Expr: F(kernel.Choose, F(kernel.Less, i32, R(iSum)), short, i32)},
-		&kernel.Map{Dst: s, Expr: F(kernel.Choose, all, sum, f), Note: "layer.spec:9"},
+		&kernel.Map{Dst: id, Expr: F(kernel.Choose, F(kernel.Less, i32, R(i1)), short, i32)},
+		&kernel.Map{Dst: s, Expr: F(kernel.Choose, all, sum, F(kernel.Add, F(kernel.Turns, i64), F(kernel.ToF32, i32))), Note: "layer.spec:9"},
 		&kernel.For{Var: "t", Lo: ex(t, "0"), Hi: ex(t, "len"), Step: 16, Stages: 3, Body: []kernel.Stmt{
-			&kernel.When{Cond: ex(t, "t < n && i mod 2 == 0"), Body: []kernel.Stmt{
+			&kernel.When{Cond: ex(t, "t < n && i mod 64 == 0"), Body: []kernel.Stmt{
 				&kernel.Map{Dst: s, Expr: F(kernel.Mul, f, F(kernel.ToF32, kernel.IndexOf(ex(t, "t + r"))))},
 			}},
 			&kernel.Reduce{Dst: rowSum, Src: s, Op: kernel.Largest},
+			&kernel.Map{Dst: s, Expr: F(kernel.Add, f, R(rowSum))},
 		}},
-		&kernel.When{Cond: ex(t, "n - 7"), Body: []kernel.Stmt{&kernel.Store{Buf: y, Idx: exs(t, "i + r", "c"), Src: s}}},
-		&kernel.Store{Buf: yb, Idx: exs(t, "r", "c"), Src: s},
-		&kernel.Store{Buf: yh, Idx: exs(t, "i + r", "c"), Src: s},
-		&kernel.Store{Buf: yi, Idx: exs(t, "i + r"), Src: id},
-		&kernel.Store{Buf: yl, Idx: exs(t, "i + r"), Src: id2},
+		&kernel.When{Cond: ex(t, "n - 7"), Body: []kernel.Stmt{&kernel.Store{Buf: y, Idx: exs(t, "i + r", "j + c"), Src: s}}},
+		&kernel.Store{Buf: yb, Idx: exs(t, "i div 32 * 3 + j div 48", "r", "c"), Src: s},
+		&kernel.Store{Buf: yh, Idx: exs(t, "i + r", "j + c"), Src: s},
+		&kernel.Store{Buf: yi, Idx: exs(t, "(i + r) * 3 + j div 48"), Src: id},
+		&kernel.Slice{Dst: id2, Src: at, Row: 0, Col: 17},
+		&kernel.Store{Buf: yl, Idx: exs(t, "(i + r) * 3 + j div 48"), Src: id2},
 	)
 	k.Parts = []kernel.Part{
 		{Grid: []kernel.Axis{{Var: "i", Extent: ex(t, "n"), Step: 32}, {Var: "j", Extent: ex(t, "144"), Step: 48}}, Body: body},
 		{Body: []kernel.Stmt{
-			&kernel.Map{Dst: part, Expr: F(kernel.ToF32, kernel.IndexOf(ex(t, "r * c")))},
+			&kernel.Map{Dst: part, Expr: F(kernel.ToF32, kernel.IndexOf(ex(t, "r * c - pos")))},
 			&kernel.Store{Buf: y, Idx: exs(t, "n + r", "c"), Src: part},
 		}},
 	}
 	return k
 }
-
-// part48 is a tile [48,48] of k.
-func part48(k *kernel.Kernel) *kernel.Tile { return k.NewTile("square", kernel.F32, 48, 48) }
 
 func mustPrint(t *testing.T, target string, ks ...*kernel.Kernel) *Module {
 	t.Helper()

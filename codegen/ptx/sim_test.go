@@ -6,6 +6,7 @@ import (
 	"math/rand"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/memc-lang/memc/codegen/ptx/sim"
@@ -158,6 +159,41 @@ func TestAssemblerTakesReferenceKernels(t *testing.T) {
 		a := accept(t, path, m.Text, target)
 		if len(a.Usage) != len(ks) {
 			t.Errorf("%s: %d entries of %d", target, len(a.Usage), len(ks))
+		}
+	}
+}
+
+// Every statement and operator, with tiles in shared memory and with tiles in
+// the scratch buffer, with full and partial blocks.
+func TestEverything(t *testing.T) {
+	for _, tc := range []struct {
+		target string
+		wide   int
+		n      int
+		ctas   int
+	}{{"sm_80", 20, 1, 1}, {"sm_90", 33, 40, 4}, {"sm_86", 700, 7, 2}} {
+		k := everything(t, tc.wide)
+		rows := 3*tc.n + 40
+		bufs := fill(k, rows, rand.New(rand.NewSource(int64(tc.n))), 0.1)
+		const pos, length = 1 << 33, 33
+		for i, b := range k.Bufs {
+			if b.Name == "ids" {
+				bufs[i].SetInt(b.Elem, length, 9)
+			}
+		}
+		agree(t, tc.target, k, bufs, []int64{int64(tc.n), pos, length}, tc.ctas, 1e-4)
+	}
+}
+
+// Each form is in some text: the table has nothing that is not needed.
+func TestEveryFormIsUsed(t *testing.T) {
+	small := everything(t, 64)
+	big := everything(t, 2000)
+	big.Name = "big"
+	text := mustPrint(t, "sm_86", small, big).Text
+	for mnemonic := range shapes {
+		if !strings.Contains(text, mnemonic+" ") && !strings.Contains(text, mnemonic+";") {
+			t.Errorf("no kernel needs %s", mnemonic)
 		}
 	}
 }
