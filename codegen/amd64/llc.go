@@ -1,0 +1,104 @@
+package amd64
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// Missing is the error of a machine without LLVM's llc.
+type Missing struct{}
+
+// Error says what is missing and how to get it.
+func (Missing) Error() string {
+	return "compiling for the processor needs LLVM's assembler llc (version 14 or newer), and none is in PATH; install it with: apt install llvm"
+}
+
+// findLLC gives the path of the newest llc: llc-NN before plain llc.
+var findLLC = sync.OnceValues(func() (string, error) {
+	for v := 30; v >= 14; v-- {
+		if p, err := exec.LookPath(fmt.Sprintf("llc-%d", v)); err == nil {
+			return p, nil
+		}
+	}
+	if p, err := exec.LookPath("llc"); err == nil {
+		return p, nil
+	}
+	return "", Missing{}
+})
+
+// runLLC assembles LLVM IR to an object file or to assembly text.
+func runLLC(ctx context.Context, llc, text string, m Machine, filetype string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, llc, "-O2", "-filetype="+filetype, "-relocation-model=pic",
+		"-mtriple=x86_64-unknown-linux-gnu", "-mattr=+"+strings.Join(m.Features, ",+"), "-o", "-", "-")
+	cmd.Stdin = strings.NewReader(text)
+	var out, diag bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &diag
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			return nil, fmt.Errorf("running %s: %w", llc, err)
+		}
+		msg := diag.String()
+		if len(msg) > 2000 {
+			msg = msg[:2000]
+		}
+		return nil, fmt.Errorf("%s rejects the code generated for %s: %s", llc, m.Name, msg)
+	}
+	return out.Bytes(), nil
+}
+
+// Blob is assembled and linked code. It may be placed at any address that is a
+// multiple of 4096, readable and executable.
+type Blob struct {
+	Code     []byte
+	Symbols  map[string]int64 // offsets of the kernels' functions and of "walk"
+	Scratch  map[string]int64 // bytes of scratch, aligned to 64, that a worker needs for a kernel
+	Features []string         // processor features, in llc's spelling, that the code uses
+}
+
+// Compile prints, assembles and links kernels. The error is Missing where there
+// is no llc.
+func Compile(ctx context.Context, ks []*kernel.Kernel, m Machine) (*Blob, error) {
+	llc, err := findLLC()
+	if err != nil {
+		return nil, err
+	}
+	text, scratch, err := printModule(ks, m, true)
+	if err != nil {
+		return nil, err
+	}
+	object, err := runLLC(ctx, llc, text, m, "obj")
+	if err != nil {
+		return nil, err
+	}
+	b, err := link([][]byte{object})
+	if err != nil {
+		return nil, err
+	}
+	b.Scratch, b.Features = scratch, m.Features
+	return b, nil
+}
+
+// Assembly gives the assembly text of kernels, as llc prints it.
+func Assembly(ctx context.Context, ks []*kernel.Kernel, m Machine) (string, error) {
+	llc, err := findLLC()
+	if err != nil {
+		return "", err
+	}
+	text, err := Print(ks, m)
+	if err != nil {
+		return "", err
+	}
+	out, err := runLLC(ctx, llc, text, m, "asm")
+	return string(out), err
+}

@@ -1,0 +1,47 @@
+// Package amd64 prints kernels as LLVM IR, has LLVM's llc assemble them, and
+// links the object into one flat block of position-independent code.
+//
+// Every kernel becomes a function of the native ABI (see ir/plan), and each
+// block of code has one function more, walk, which runs a step list.
+//
+// # How a kernel lowers
+//
+// Blocks of all parts are numbered one after another; a worker takes a
+// contiguous share. A tile lives in the worker's scratch memory in rows padded
+// to 16 elements (a tile of one column is a dense vector), or is a view of a
+// buffer where it is only read and the addresses allow it. Maps run in strips
+// of 16 lanes with the whole expression in registers; products run in register
+// tiles, one chain of fused multiply-adds over k for each element, so that a
+// result does not depend on tile sizes, valid counts, views or workers.
+// Nothing outside a tile's valid region is ever stored to a buffer; up to 64
+// bytes behind a buffer's rows may be read.
+//
+// The floating-point environment is left alone: denormal numbers count, and
+// rounding is to nearest.
+package amd64
+
+// Machine is a target: the instruction set and the register tiles that suit it.
+type Machine struct {
+	Name     string
+	Features []string // as llc's -mattr names them; a processor must have all
+	Micro    []Shape  // register tiles of a product, most rows first, ending with 1 row
+	Scale    bool     // has vscalefps
+}
+
+// Shape is a register tile: Rows rows by Vecs vectors of 16 columns.
+type Shape struct{ Rows, Vecs int }
+
+// AVX512 is x86-64 with 32 registers of 16 floats.
+var AVX512 = Machine{
+	Name:     "avx512",
+	Features: []string{"avx", "avx2", "fma", "f16c", "bmi", "bmi2", "avx512f", "avx512vl", "avx512bw", "avx512dq"},
+	Micro:    []Shape{{14, 2}, {8, 2}, {4, 4}, {2, 8}, {1, 8}},
+	Scale:    true,
+}
+
+// AVX2 is x86-64 with 16 registers of 8 floats.
+var AVX2 = Machine{
+	Name:     "avx2",
+	Features: []string{"avx", "avx2", "fma", "f16c", "bmi", "bmi2"},
+	Micro:    []Shape{{6, 1}, {3, 2}, {1, 4}},
+}

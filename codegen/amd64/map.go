@@ -1,0 +1,492 @@
+package amd64
+
+import (
+	"math"
+
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+	"github.com/llir/llvm/ir/value"
+
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// mapper emits one map. Its lanes run along the rows of the destination, or
+// along the column of a destination of one column.
+type mapper struct {
+	*block
+	dst    *kernel.Tile
+	column bool
+	name   string // the variable that runs over the lanes
+	limit  int64
+	first  value.Value // where the strip begins; nil before the strips
+	row    value.Value // the row; nil before the rows
+	depths map[*kernel.Val]depth
+}
+
+// depth says which loop a value changes in.
+type depth uint8
+
+const (
+	perBlock depth = iota
+	perRow
+	perStrip
+)
+
+func (b *block) mapStmt(s *kernel.Map) {
+	m := &mapper{block: b, dst: s.Dst, column: s.Dst.Cols == 1, depths: map[*kernel.Val]depth{}}
+	d := b.place(s.Dst)
+	m.check(s.Expr)
+	if b.err != nil {
+		return
+	}
+	if !vectorOf(s.Dst.Elem).Equal(vectorOf(s.Expr.Elem)) {
+		b.fail("map of %s into %s of %s", s.Expr.Elem, s.Dst.Name, s.Dst.Elem)
+		return
+	}
+	strips := func(row, n value.Value) {
+		b.eachStrip(n, func(c value.Value) {
+			m.first = c
+			b.store(m.eval(s.Expr), row, b.mul(c, c64(d.col)))
+			m.first = nil
+		})
+	}
+	if m.column {
+		m.name, m.limit = kernel.Row, int64(s.Dst.Rows)
+		b.bind(kernel.Col, c64(0), ints.Range{}, 0, func() {
+			b.push()
+			m.before(s.Expr, perRow)
+			strips(d.ptr, b.rows(s.Dst))
+			b.pop()
+		})
+		return
+	}
+	m.name, m.limit = kernel.Col, int64(s.Dst.Cols)
+	b.push()
+	m.before(s.Expr, perBlock)
+	n := b.cols(s.Dst)
+	b.eachRow(s.Dst, func(r value.Value) {
+		m.row = r
+		m.before(s.Expr, perRow)
+		strips(b.rowAt(d, r), n)
+		m.row = nil
+	})
+	b.pop()
+}
+
+// check compares shapes and types in the whole expression, and finds every
+// value's depth.
+func (m *mapper) check(v *kernel.Val) {
+	if _, ok := m.depths[v]; ok {
+		return
+	}
+	d := perBlock
+	for _, a := range v.Args {
+		m.check(a)
+		d = max(d, m.depths[a])
+	}
+	if want, ok := arity[v.Op]; !ok || len(v.Args) != want {
+		m.fail("operator %d with %d operands", v.Op, len(v.Args))
+	}
+	switch v.Op {
+	case kernel.Ref:
+		t := v.Tile
+		if t == nil || t.Rows != m.dst.Rows && t.Rows != 1 || t.Cols != m.dst.Cols && t.Cols != 1 {
+			m.fail("a tile in a map has neither the shape of %s nor one row or column", m.dst.Name)
+			break
+		}
+		switch {
+		case m.column && t.Rows > 1, !m.column && t.Cols > 1:
+			d = perStrip
+		case t.Rows > 1:
+			d = perRow
+		}
+	case kernel.Index, kernel.Test:
+		if v.I == nil {
+			m.fail("an index without an expression")
+			break
+		}
+		switch {
+		case m.column && v.I.Has(kernel.Row), !m.column && v.I.Has(kernel.Col):
+			d = perStrip
+		case v.I.Has(kernel.Row):
+			d = perRow
+		}
+	}
+	m.depths[v] = d
+}
+
+var arity = map[kernel.ValOp]int{
+	kernel.Ref: 0, kernel.Num: 0, kernel.Index: 0, kernel.Test: 0,
+	kernel.Neg: 1, kernel.Abs: 1, kernel.Exp: 1, kernel.Log: 1, kernel.Sqrt: 1, kernel.Rsqrt: 1, kernel.Sigmoid: 1,
+	kernel.Silu: 1, kernel.Softplus: 1, kernel.Tanh: 1, kernel.CosTurn: 1, kernel.SinTurn: 1, kernel.Floor: 1, kernel.Turns: 1,
+	kernel.Not: 1, kernel.ToF32: 1, kernel.ToI64: 1,
+	kernel.Add: 2, kernel.Sub: 2, kernel.Mul: 2, kernel.Div: 2, kernel.Mod: 2, kernel.Min: 2, kernel.Max: 2,
+	kernel.Less: 2, kernel.AtMost: 2, kernel.Same: 2, kernel.Both: 2, kernel.Either: 2, kernel.Choose: 3,
+}
+
+// before computes the largest parts of v that do not change in the loop about
+// to begin.
+func (m *mapper) before(v *kernel.Val, d depth) {
+	if m.depths[v] <= d {
+		if v.Op != kernel.Num {
+			m.eval(v)
+		}
+		return
+	}
+	if (v.Op == kernel.Index || v.Op == kernel.Test) && (d == perRow || !v.I.Has(kernel.Row)) {
+		m.hoist(v.I, m.name)
+	}
+	for _, a := range v.Args {
+		m.before(a, d)
+	}
+}
+
+// eval gives 16 lanes of a value, in the registers of its type.
+func (m *mapper) eval(v *kernel.Val) value.Value {
+	for i := len(m.scopes) - 1; i >= 0; i-- {
+		if x, ok := m.scopes[i].vals[v]; ok {
+			return x
+		}
+	}
+	x := m.compute(v)
+	if !x.Type().Equal(vectorOf(v.Elem)) {
+		m.fail("operator %d gives %s where %s was declared", v.Op, x.Type(), v.Elem)
+		x = undef(vectorOf(v.Elem))
+	}
+	m.scopes[len(m.scopes)-1].vals[v] = x
+	return x
+}
+
+func (m *mapper) compute(v *kernel.Val) value.Value {
+	switch v.Op {
+	case kernel.Ref:
+		return m.ref(v.Tile)
+	case kernel.Num:
+		return vnum(v.F)
+	case kernel.Index:
+		if m.depths[v] < perStrip {
+			return m.splat(m.int(v.I))
+		}
+		s := strip{m.name, m.first, m.limit}
+		t := m.fn.laneType(v.I, s)
+		return m.convert(sext, m.laneInt(v.I, s, t), i64)
+	case kernel.Test:
+		if m.depths[v] < perStrip {
+			return m.splat(m.truth(v.I))
+		}
+		return m.laneTest(v.I, strip{m.name, m.first, m.limit})
+	}
+	a := m.eval(v.Args[0])
+	switch len(v.Args) {
+	case 1:
+		return m.unary(v.Op, a)
+	case 3:
+		return m.choose(a, m.eval(v.Args[1]), m.eval(v.Args[2]))
+	}
+	b := m.eval(v.Args[1])
+	if !m.same("a map's operator", a, b) {
+		return a
+	}
+	if isFloat(a.Type()) {
+		return m.floats(v.Op, a, b)
+	}
+	return m.integers(v.Op, a, b)
+}
+
+func (m *mapper) ref(t *kernel.Tile) value.Value {
+	p := m.place(t)
+	along := t.Cols > 1
+	if m.column {
+		along = t.Rows > 1
+	}
+	row := m.row
+	if t.Rows == 1 || m.column {
+		row = c64(0)
+	}
+	if along {
+		return m.vector(p, m.rowAt(p, row), m.first)
+	}
+	return m.splat(m.element(p, row, c64(0)))
+}
+
+func (m *mapper) unary(op kernel.ValOp, a value.Value) value.Value {
+	t := a.Type()
+	wants := vf32
+	switch op {
+	case kernel.Not:
+		wants = v1
+	case kernel.Turns:
+		wants = v64
+	case kernel.ToF32, kernel.ToI64:
+		return m.converted(op, a)
+	case kernel.Neg, kernel.Abs:
+		if isInt(t) && !t.Equal(v1) {
+			neg := m.sub(vint(t.(*types.VectorType), 0), a)
+			if op == kernel.Neg {
+				return neg
+			}
+			return m.smax(a, neg)
+		}
+	}
+	if !t.Equal(wants) {
+		m.fail("operator %d of %s", op, t)
+		return a
+	}
+	switch op {
+	case kernel.Not:
+		return m.bin(xor, a, each(v1, func(int) string { return "true" }))
+	case kernel.Turns:
+		return m.bin(fmul, m.convert(sitofp, a, f32), vnum(0x1p-64))
+	case kernel.Neg:
+		return m.negated(a)
+	case kernel.Abs:
+		return m.abs(a)
+	case kernel.Exp:
+		return m.exp(a)
+	case kernel.Log:
+		return m.log(a)
+	case kernel.Sqrt:
+		return m.intrinsic("llvm.sqrt.v16f32", vf32, a)
+	case kernel.Rsqrt:
+		return m.bin(fdiv, vnum(1), m.intrinsic("llvm.sqrt.v16f32", vf32, a))
+	case kernel.Sigmoid:
+		return m.sigmoid(a)
+	case kernel.Silu:
+		return m.silu(a)
+	case kernel.Softplus:
+		return m.softplus(a)
+	case kernel.Tanh:
+		return m.tanh(a)
+	case kernel.CosTurn:
+		return m.cosTurn(a)
+	case kernel.SinTurn:
+		return m.sinTurn(a)
+	case kernel.Floor:
+		return m.intrinsic("llvm.floor.v16f32", vf32, a)
+	}
+	m.fail("unknown operator %d", op)
+	return a
+}
+
+func (m *mapper) converted(op kernel.ValOp, a value.Value) value.Value {
+	switch {
+	case a.Type().Equal(v1):
+		if op == kernel.ToF32 {
+			return m.choose(a, vnum(1), vnum(0))
+		}
+		return m.convert(zext, a, i64)
+	case op == kernel.ToF32 && isInt(a.Type()):
+		return m.convert(sitofp, a, f32)
+	case op == kernel.ToI64 && isFloat(a.Type()):
+		return m.convert(fptosi, a, i64)
+	case op == kernel.ToI64:
+		return m.convert(sext, a, i64)
+	}
+	return a
+}
+
+func (m *mapper) floats(op kernel.ValOp, a, b value.Value) value.Value {
+	switch op {
+	case kernel.Add:
+		return m.bin(fadd, a, b)
+	case kernel.Sub:
+		return m.bin(fsub, a, b)
+	case kernel.Mul:
+		return m.bin(fmul, a, b)
+	case kernel.Div:
+		return m.bin(fdiv, a, b)
+	case kernel.Min:
+		return m.least(a, b)
+	case kernel.Max:
+		return m.most(a, b)
+	case kernel.Less:
+		return m.fcmp(enum.FPredOLT, a, b)
+	case kernel.AtMost:
+		return m.fcmp(enum.FPredOLE, a, b)
+	case kernel.Same:
+		return m.fcmp(enum.FPredOEQ, a, b)
+	}
+	m.fail("operator %d of f32", op)
+	return a
+}
+
+func (m *mapper) integers(op kernel.ValOp, a, b value.Value) value.Value {
+	t := a.Type().(*types.VectorType)
+	if t.Equal(v1) != (op == kernel.Both || op == kernel.Either) && op != kernel.Same {
+		m.fail("operator %d of %s", op, t)
+		return a
+	}
+	switch op {
+	case kernel.Add:
+		return m.add(a, b)
+	case kernel.Sub:
+		return m.sub(a, b)
+	case kernel.Mul:
+		return m.mul(a, b)
+	case kernel.Div, kernel.Mod:
+		// Lanes outside the tile may hold anything: keep them from trapping.
+		q, r := m.floorDiv(a, m.smax(b, vint(t, 1)), false, op == kernel.Mod)
+		if op == kernel.Div {
+			return q
+		}
+		return r
+	case kernel.Min:
+		return m.smin(a, b)
+	case kernel.Max:
+		return m.smax(a, b)
+	case kernel.Less:
+		return m.icmp(enum.IPredSLT, a, b)
+	case kernel.AtMost:
+		return m.icmp(enum.IPredSLE, a, b)
+	case kernel.Same:
+		return m.icmp(enum.IPredEQ, a, b)
+	case kernel.Both:
+		return m.bin(and, a, b)
+	case kernel.Either:
+		return m.bin(or, a, b)
+	}
+	m.fail("operator %d of integers", op)
+	return a
+}
+
+// reduceStmt joins elements. Over columns, lane l joins the columns that are l
+// modulo 16 in ascending order, then lanes 8, 4, 2 and 1 apart are joined; over
+// rows, in ascending order.
+func (b *block) reduceStmt(s *kernel.Reduce) {
+	src, dst := b.place(s.Src), b.place(s.Dst)
+	t := vectorOf(s.Src.Elem)
+	rows, cols := s.Src.Rows, 1
+	if s.OverRows {
+		rows, cols = 1, s.Src.Cols
+	}
+	if s.Dst.Rows != rows || s.Dst.Cols != cols || s.Dst.Elem != s.Src.Elem {
+		b.fail("reduce of %s into %s of another shape", s.Src.Name, s.Dst.Name)
+		return
+	}
+	var none value.Value
+	switch {
+	case t != vf32 && s.Op == kernel.Sum:
+		none = vint(t, 0)
+	case t != vf32:
+		none = vint(t, map[kernel.Elem]int64{kernel.I32: -1 << 31, kernel.I64: -1 << 63}[s.Src.Elem])
+	case s.Op == kernel.Sum:
+		none = &literal{vf32, "zeroinitializer"}
+	default:
+		none = vnum(float32(math.Inf(-1)))
+	}
+	n, m := b.cols(s.Src), b.rows(s.Src)
+	along := func(row, n, to value.Value) {
+		whole := b.bin(and, n, c64(-lanes))
+		acc := b.loop(c64(0), whole, lanes, []value.Value{none}, func(c value.Value, in []value.Value) []value.Value {
+			return []value.Value{b.join(s.Op, in[0], b.vector(src, row, c))}
+		})[0]
+		tail := func() value.Value {
+			x := b.choose(b.mask(whole, n), b.vector(src, row, whole), none)
+			return b.join(s.Op, acc, x)
+		}
+		if k, ok := constInt(n); !ok || k%lanes != 0 {
+			acc = tail()
+		}
+		for d := lanes / 2; d > 0; d /= 2 {
+			acc = b.join(s.Op, acc, b.shuffle(acc, acc, func(i int) int { return (i + d) % lanes }))
+		}
+		b.store(b.lane(acc, 0), to, c64(0))
+	}
+	switch {
+	case s.Src.Cols == 1 && s.OverRows:
+		along(src.ptr, m, dst.ptr)
+	case s.Src.Cols == 1: // a column of one column joins nothing
+		b.eachStrip(m, func(r value.Value) { b.store(b.vector(src, src.ptr, r), dst.ptr, b.mul(r, c64(dst.row))) })
+	case !s.OverRows:
+		b.eachRow(s.Src, func(r value.Value) { along(b.rowAt(src, r), n, b.rowAt(dst, r)) })
+	default:
+		b.eachStrip(n, func(c value.Value) {
+			acc := b.loop(c64(0), m, 1, []value.Value{none}, func(r value.Value, in []value.Value) []value.Value {
+				return []value.Value{b.join(s.Op, in[0], b.vector(src, b.rowAt(src, r), c))}
+			})
+			b.store(acc[0], dst.ptr, b.mul(c, c64(dst.col)))
+		})
+	}
+}
+
+func (b *block) join(op kernel.Reduction, acc, x value.Value) value.Value {
+	switch {
+	case op == kernel.Sum && isFloat(acc.Type()):
+		return b.bin(fadd, acc, x)
+	case op == kernel.Sum:
+		return b.add(acc, x)
+	case isFloat(acc.Type()):
+		return b.most(acc, x)
+	}
+	return b.smax(acc, x)
+}
+
+// transposeStmt swaps rows and columns; columns and rows alone are dense.
+func (b *block) transposeStmt(s *kernel.Transpose) {
+	src, dst := b.place(s.Src), b.place(s.Dst)
+	if s.Dst.Rows != s.Src.Cols || s.Dst.Cols != s.Src.Rows || s.Dst.Elem != s.Src.Elem {
+		b.fail("transpose of %s into %s of another shape", s.Src.Name, s.Dst.Name)
+		return
+	}
+	rows, cols := b.rows(s.Src), b.cols(s.Src)
+	switch {
+	case s.Src.Cols == 1:
+		b.eachStrip(rows, func(r value.Value) {
+			b.store(b.vector(src, src.ptr, r), dst.ptr, b.mul(r, c64(int64(s.Src.Elem.Size()))))
+		})
+	case s.Src.Rows == 1:
+		b.eachStrip(cols, func(c value.Value) {
+			b.store(b.vector(src, src.ptr, c), dst.ptr, b.mul(c, c64(int64(s.Src.Elem.Size()))))
+		})
+	case s.Src.Elem == kernel.I64:
+		b.count(c64(0), rows, 1, func(r value.Value) {
+			b.count(c64(0), cols, 1, func(c value.Value) {
+				b.store(b.element(src, r, c), dst.ptr, b.add(b.mul(c, c64(dst.row)), b.mul(r, c64(dst.col))))
+			})
+		})
+	default:
+		b.turnAll(src, dst, rows, cols)
+	}
+}
+
+// copyRect copies rows x cols elements from one corner to another, writing
+// nothing else.
+func (b *block) copyRect(src, dst place, sr, sc, dr, dc int64, rows, cols value.Value) {
+	b.count(c64(0), rows, 1, func(r value.Value) {
+		from := b.at(src.ptr, b.mul(b.add(r, c64(sr)), c64(src.row)))
+		to := b.at(dst.ptr, b.mul(b.add(r, c64(dr)), c64(dst.row)))
+		if n, ok := constInt(cols); ok && n == 1 {
+			b.store(b.element(src, b.add(r, c64(sr)), c64(sc)), to, c64(dc*dst.col))
+			return
+		}
+		whole := b.bin(and, cols, c64(-lanes))
+		b.eachStrip(whole, func(c value.Value) {
+			b.store(b.vector(src, from, b.add(c, c64(sc))), to, b.mul(b.add(c, c64(dc)), c64(dst.col)))
+		})
+		tail := func() {
+			b.maskedStore(b.vector(src, from, b.add(whole, c64(sc))), b.at(to, b.mul(b.add(whole, c64(dc)), c64(dst.col))), b.mask(whole, cols))
+		}
+		if n, ok := constInt(cols); !ok {
+			b.when(b.icmp(enum.IPredSLT, whole, cols), tail)
+		} else if n%lanes != 0 {
+			tail()
+		}
+	})
+}
+
+func (b *block) sliceStmt(s *kernel.Slice) {
+	if s.Row < 0 || s.Col < 0 || s.Row+s.Dst.Rows > s.Src.Rows || s.Col+s.Dst.Cols > s.Src.Cols || s.Dst.Elem != s.Src.Elem {
+		b.fail("slice of %s reaches beyond it", s.Src.Name)
+		return
+	}
+	b.copyRect(b.place(s.Src), b.place(s.Dst), int64(s.Row), int64(s.Col), 0, 0, b.rows(s.Dst), b.cols(s.Dst))
+}
+
+func (b *block) pasteStmt(s *kernel.Paste) {
+	if s.Row < 0 || s.Col < 0 || s.Row+s.Src.Rows > s.Dst.Rows || s.Col+s.Src.Cols > s.Dst.Cols || s.Dst.Elem != s.Src.Elem {
+		b.fail("paste of %s reaches beyond %s", s.Src.Name, s.Dst.Name)
+		return
+	}
+	b.copyRect(b.place(s.Src), b.place(s.Dst), 0, 0, int64(s.Row), int64(s.Col), b.rows(s.Src), b.cols(s.Src))
+}

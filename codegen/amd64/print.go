@@ -1,0 +1,214 @@
+package amd64
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+	"github.com/llir/llvm/ir/value"
+
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// Print gives the LLVM IR of kernels and of the walk function, with the
+// kernels' statements as comments. An error names the kernel and the statement.
+func Print(ks []*kernel.Kernel, m Machine) (llvm string, err error) {
+	text, _, err := printModule(ks, m, true)
+	return text, err
+}
+
+// printModule prints kernels, with the walk function if asked, and gives the
+// bytes of scratch that each kernel's worker needs.
+func printModule(ks []*kernel.Kernel, m Machine, walk bool) (llvm string, scratch map[string]int64, err error) {
+	mod := newModule(m)
+	scratch = map[string]int64{}
+	for _, k := range ks {
+		mod.where = "kernel " + k.Name
+		if err := errors.Join(k.Verify()...); err != nil {
+			return "", nil, err
+		}
+		if _, twice := scratch[k.Name]; twice || !nameable(k.Name) {
+			return "", nil, fmt.Errorf("kernel %q: the name is taken or not made of letters, digits, '.' and '_'", k.Name)
+		}
+		scratch[k.Name] = mod.kernel(k)
+		if mod.err != nil {
+			return "", nil, mod.err
+		}
+	}
+	if walk {
+		mod.where = "walk"
+		mod.walk()
+	}
+	if mod.err != nil {
+		return "", nil, mod.err
+	}
+	return mod.m.String(), scratch, nil
+}
+
+// walkName is the name of the function that runs a step list.
+const walkName = "walk"
+
+func nameable(s string) bool {
+	if s == "" || s == walkName || strings.HasPrefix(s, "memc.") || strings.HasPrefix(s, "llvm.") || len(s) > 200 {
+		return false
+	}
+	for _, c := range s {
+		if c != '_' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
+}
+
+// private keeps a function inside its module.
+func (f *fn) private() { f.f.Linkage = enum.LinkageInternal }
+
+// kernel emits one kernel; the native ABI is described in ir/plan.
+func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
+	word := types.NewPointer(i64)
+	bufs, slots, record := ir.NewParam("bufs", types.NewPointer(bytePtr)), ir.NewParam("slots", word), ir.NewParam("record", word)
+	scratch, worker, workers := ir.NewParam("scratch", bytePtr), ir.NewParam("worker", i64), ir.NewParam("workers", i64)
+	f := m.newFunc(k.Name, types.Void, bufs, slots, record, scratch, worker, workers)
+	f.push()
+	at := map[*kernel.Buf]value.Value{}
+	bytes := func(p value.Value) value.Value {
+		i := ir.NewBitCast(p, bytePtr)
+		f.emit(i)
+		return i
+	}
+	bufBytes, slotBytes, recordBytes := bytes(bufs), bytes(slots), bytes(record)
+	for i, b := range k.Bufs {
+		at[b] = f.load(bytePtr, bufBytes, c64(int64(i)*8))
+	}
+	for i, name := range k.Ints {
+		slot := f.load(i64, slotBytes, c64(int64(i)*8))
+		f.vars[name] = f.load(i64, recordBytes, f.mul(slot, c64(8)))
+	}
+	var total value.Value = c64(0)
+	var sizes [][]value.Value // blocks along each axis of each part
+	var ends []value.Value
+	for _, p := range k.Parts {
+		var axes []value.Value
+		var n value.Value = c64(1)
+		for _, a := range p.Grid {
+			if a.Step < 1 || a.Extent == nil {
+				f.fail("axis %s has no extent or no positive step", a.Var)
+				return 0
+			}
+			e := f.smax(f.int(a.Extent), c64(0))
+			c, _ := f.floorDiv(f.add(e, c64(int64(a.Step)-1)), c64(int64(a.Step)), true, false)
+			axes = append(axes, c)
+			n = f.mul(n, c)
+		}
+		sizes = append(sizes, axes)
+		total = f.add(total, n)
+		ends = append(ends, total)
+	}
+	lo := f.bin(udiv, f.mul(total, worker), workers)
+	hi := f.bin(udiv, f.mul(total, f.add(worker, c64(1))), workers)
+	var start value.Value = c64(0)
+	for i, p := range k.Parts {
+		m.where = fmt.Sprintf("kernel %s, part %d", k.Name, i)
+		f.note(m.where)
+		from := f.sub(f.smax(lo, start), start)
+		to := f.sub(f.smin(hi, ends[i]), start)
+		b := &block{fn: f, k: k, bufs: at, scratch: scratch, uses: usages(p.Body), places: map[*kernel.Tile]place{}}
+		f.count(from, to, 1, func(n value.Value) { b.grid(p, sizes[i], n) })
+		scratchBytes = max(scratchBytes, b.size)
+		start = ends[i]
+	}
+	f.ret()
+	return scratchBytes
+}
+
+// grid binds the axes to block n's values, the last axis running fastest, and
+// emits the body.
+func (b *block) grid(p kernel.Part, sizes []value.Value, n value.Value) {
+	at := make([]value.Value, len(p.Grid))
+	for i := len(at) - 1; i >= 0; i-- {
+		at[i] = n
+		if i > 0 {
+			at[i] = b.bin(urem, n, sizes[i])
+			n = b.bin(udiv, n, sizes[i])
+		}
+	}
+	var within func(i int)
+	within = func(i int) {
+		if i == len(at) {
+			b.list(p.Body)
+			return
+		}
+		a := p.Grid[i]
+		r := a.Extent.Interval(b.ranges)
+		b.bind(a.Var, b.mul(at[i], c64(int64(a.Step))), ints.Range{Lo: 0, Hi: max(0, r.Hi-1)}, int64(a.Step), func() { within(i + 1) })
+	}
+	within(0)
+}
+
+// list emits statements in order.
+func (b *block) list(body []kernel.Stmt) {
+	outer := b.where
+	for i, s := range body {
+		b.where = outer + ", " + firstLine(s)
+		if b.err != nil {
+			return
+		}
+		switch s := s.(type) {
+		case *kernel.For:
+			if s.Step < 1 || s.Lo == nil || s.Hi == nil {
+				b.fail("a loop needs bounds and a positive step")
+				return
+			}
+			b.note(firstLine(s))
+			lo, hi := s.Lo.Interval(b.ranges), s.Hi.Interval(b.ranges)
+			step := gcd(b.multiple(s.Lo), int64(s.Step))
+			b.count(b.int(s.Lo), b.int(s.Hi), int64(s.Step), func(v value.Value) {
+				b.bind(s.Var, v, ints.Range{Lo: lo.Lo, Hi: max(lo.Lo, hi.Hi-1)}, step, func() { b.list(s.Body) })
+			})
+		case *kernel.When:
+			b.note(firstLine(s))
+			b.when(b.truth(s.Cond), func() { b.list(s.Body) })
+		default:
+			b.plain(s, body[i+1:])
+		}
+	}
+	b.where = outer
+}
+
+func (b *block) plain(s kernel.Stmt, after []kernel.Stmt) {
+	if l, ok := s.(*kernel.Load); ok && b.view(l, after) {
+		b.note(firstLine(s) + " (a view)")
+		return
+	}
+	b.note(firstLine(s))
+	switch s := s.(type) {
+	case *kernel.Load:
+		b.loadStmt(s)
+	case *kernel.Store:
+		b.storeStmt(s)
+	case *kernel.Map:
+		b.mapStmt(s)
+	case *kernel.Dot:
+		b.dotStmt(s)
+	case *kernel.Reduce:
+		b.reduceStmt(s)
+	case *kernel.Transpose:
+		b.transposeStmt(s)
+	case *kernel.Slice:
+		b.sliceStmt(s)
+	case *kernel.Paste:
+		b.pasteStmt(s)
+	default:
+		b.fail("unknown statement %T", s)
+	}
+}
+
+// firstLine is a statement's text with its note, without what it encloses.
+func firstLine(s kernel.Stmt) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(kernel.Text(s)), "\n")
+	return line
+}

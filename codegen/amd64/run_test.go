@@ -1,0 +1,190 @@
+package amd64
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+	"github.com/klauspost/cpuid/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/memc-lang/memc/ir/kernel"
+	"github.com/memc-lang/memc/ir/plan"
+)
+
+// machines gives the targets that this processor can run, saying which it
+// cannot.
+func machines(t testing.TB) []Machine {
+	bits := map[string]cpuid.FeatureID{"avx": cpuid.AVX, "avx2": cpuid.AVX2, "fma": cpuid.FMA3, "f16c": cpuid.F16C, "bmi": cpuid.BMI1, "bmi2": cpuid.BMI2,
+		"avx512f": cpuid.AVX512F, "avx512vl": cpuid.AVX512VL, "avx512bw": cpuid.AVX512BW, "avx512dq": cpuid.AVX512DQ}
+	var ms []Machine
+	for _, m := range []Machine{AVX512, AVX2} {
+		ok := true
+		for _, f := range m.Features {
+			id, known := bits[f]
+			if !known {
+				t.Fatalf("%s needs %s, which this test cannot look up", m.Name, f)
+			}
+			if !cpuid.CPU.Supports(id) {
+				t.Logf("%s is not run here: the processor lacks %s", m.Name, f)
+				ok = false
+				break
+			}
+		}
+		if ok {
+			ms = append(ms, m)
+		}
+	}
+	if len(ms) == 0 {
+		t.Skip("this processor has neither AVX-512 nor AVX2: compiled code is not run")
+	}
+	return ms
+}
+
+// program is a blob in executable memory.
+type program struct {
+	*Blob
+	mem []byte
+}
+
+func compile(t testing.TB, m Machine, ks ...*kernel.Kernel) *program {
+	t.Helper()
+	b, err := Compile(context.Background(), ks, m)
+	if errors.As(err, new(Missing)) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return load(t, b)
+}
+
+func load(t testing.TB, b *Blob) *program {
+	t.Helper()
+	mem, err := unix.Mmap(-1, 0, (len(b.Code)+4095)/4096*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(mem, b.Code)
+	if err := unix.Mprotect(mem, unix.PROT_READ|unix.PROT_EXEC); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Munmap(mem) })
+	return &program{b, mem}
+}
+
+func (p *program) fn(t testing.TB, name string) uintptr {
+	off, ok := p.Symbols[name]
+	if !ok {
+		t.Fatalf("the code has no %s", name)
+	}
+	return uintptr(unsafe.Pointer(&p.mem[off]))
+}
+
+// aligned is zeroed memory that begins at a multiple of 64 bytes. It is the
+// caller's to keep alive.
+func aligned(n int64) []byte {
+	b := make([]byte, n+64)
+	skip := -uintptr(unsafe.Pointer(&b[0])) & 63
+	return b[skip : int64(skip)+n]
+}
+
+// guard is what lies behind every buffer in tests: it must stay as it is.
+const guard = 0xa5
+
+// arena copies memories to aligned places with readable, guarded space behind.
+func arena(mems []kernel.Memory) [][]byte {
+	var out [][]byte
+	for _, m := range mems {
+		b := aligned(int64(len(m)) + 128)
+		copy(b, m)
+		for i := len(m); i < len(b); i++ {
+			b[i] = guard
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+// run calls a kernel with so many workers, each on a thread of its own, through
+// walk, and gives the buffers back.
+func (p *program) run(t testing.TB, k *kernel.Kernel, mems []kernel.Memory, args []int64, workers int) []kernel.Memory {
+	t.Helper()
+	bufs := arena(mems)
+	ptrs := make([]unsafe.Pointer, len(bufs)+1)
+	for i, b := range bufs {
+		ptrs[i] = unsafe.Pointer(&b[0])
+	}
+	// The record has the arguments backwards, so that slots matter.
+	slots, record := make([]int64, len(args)+1), make([]int64, len(args)+1)
+	for i, a := range args {
+		slots[i] = int64(len(args) - 1 - i)
+		record[slots[i]] = a
+	}
+	step := plan.NativeStep{Kind: int64(plan.Launch), Fn: p.fn(t, k.Name), Bufs: uintptr(unsafe.Pointer(&ptrs[0])), Slots: uintptr(unsafe.Pointer(&slots[0]))}
+	p.walk(t, []plan.NativeStep{step}, record, int64(len(record)), p.Scratch[k.Name], workers)
+	runtime.KeepAlive(ptrs)
+	out := make([]kernel.Memory, len(bufs))
+	for i, b := range bufs {
+		for j, c := range b[len(mems[i]):] {
+			if c != guard {
+				t.Fatalf("kernel %s wrote byte %d behind buffer %s", k.Name, j, k.Bufs[i].Name)
+			}
+		}
+		out[i] = kernel.Memory(b[:len(mems[i])])
+	}
+	return out
+}
+
+func (p *program) walk(t testing.TB, steps []plan.NativeStep, records []int64, length, scratch int64, workers int) {
+	t.Helper()
+	fn := p.fn(t, walkName)
+	barrier := aligned(int64(unsafe.Sizeof(plan.NativeBarrier{})))
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			near := aligned(scratch + 256)
+			for i := range near {
+				near[i] = 0xff // NaN: what is undefined must not show
+			}
+			purego.SyscallN(fn, uintptr(unsafe.Pointer(&steps[0])), uintptr(len(steps)), uintptr(unsafe.Pointer(&records[0])), uintptr(length),
+				uintptr(unsafe.Pointer(&near[0])), uintptr(w), uintptr(workers), uintptr(unsafe.Pointer(&barrier[0])))
+			for i, c := range near[scratch:] {
+				if c != 0xff {
+					t.Errorf("a worker wrote byte %d behind its scratch", i)
+					break
+				}
+			}
+			runtime.KeepAlive(near)
+		})
+	}
+	wg.Wait()
+	runtime.KeepAlive(barrier)
+}
+
+// parse reads kernels in their text form.
+func parse(t testing.TB, src string) []*kernel.Kernel {
+	t.Helper()
+	ks, err := kernel.Parse(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ks
+}
+
+func readKernels(t testing.TB, name string) []*kernel.Kernel {
+	t.Helper()
+	src, err := os.ReadFile("../../ir/kernel/testdata/" + name + ".kernel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, strings.TrimSpace(string(src)))
+}
