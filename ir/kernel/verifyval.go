@@ -82,17 +82,17 @@ func (v *verifier) ref(t, dst *Tile) {
 	if t == dst {
 		return
 	}
-	one := extent{dst, 1, nil}
-	if t.Rows == 1 {
-		v.covers(rows(t), one)
-	} else {
-		v.covers(rows(t), rows(dst))
+	// A repeated row or column is read at its index 0.
+	first := extent{dst, 1, nil}
+	over, across := rows(dst), cols(dst)
+	if t.Rows < dst.Rows {
+		over = first
 	}
-	if t.Cols == 1 {
-		v.covers(cols(t), one)
-	} else {
-		v.covers(cols(t), cols(dst))
+	if t.Cols < dst.Cols {
+		across = first
 	}
+	v.covers(rows(t), over)
+	v.covers(cols(t), across)
 }
 
 // takes reports whether the operator's operand i may be of the type.
