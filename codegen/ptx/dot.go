@@ -91,9 +91,12 @@ func (c *code) ceil(a operand, k int) operand {
 // count; one that is not is given as last.
 func (c *code) strided(first, stride, count, last operand, n int) (at, valid []operand) {
 	for i := range n {
-		v := c.r("mov.u32", first)
-		if i > 0 {
+		v := first
+		switch {
+		case i > 0:
 			v = c.r("add.s32", at[i-1], stride)
+		case first.kind == whole:
+			v = c.r("mov.u32", first)
 		}
 		valid = append(valid, c.p("setp.lt.s32", v, count))
 		at = append(at, v)

@@ -24,7 +24,7 @@ func (p *printer) count(valid *ints.Expr, most int) operand {
 	if k, ok := n.IsConst(); ok {
 		return imm(k)
 	}
-	key := "#" + n.String()
+	key := short(n.String())
 	if v, ok := p.find(key); ok {
 		return v
 	}
@@ -166,10 +166,10 @@ func (p *printer) address(b *kernel.Buf, offset *ints.Expr) operand {
 	return globalAt(p.c.q("mad.lo.s64", off, imm(int64(b.Elem.Size())), p.bufs[b]), 0)
 }
 
-// place binds the variables r and c.
+// place gives the variables r and c their values.
 func (p *printer) place(row, col operand) {
-	p.bind(kernel.Row, p.c.wide(row))
-	p.bind(kernel.Col, p.c.wide(col))
+	p.bind(short(kernel.Row), row)
+	p.bind(short(kernel.Col), col)
 }
 
 func (p *printer) load(s *kernel.Load) {

@@ -11,13 +11,16 @@ import (
 )
 
 // scope holds the values computed so far that are still good: under the text
-// of an integer expression its 64-bit value, under "?" and the text its truth.
-// The text of a variable stands for the variable. A body opens a scope, and
-// what is computed in it is forgotten behind it.
+// of an integer expression its 64-bit value, under "?" and the text its truth,
+// under "#" and the text its 32-bit value. A variable's text is its name. A body
+// opens a scope, and what is computed in it is forgotten behind it.
 type scope struct {
 	known map[string]operand
 	outer *scope
 }
+
+func short(text string) string { return "#" + text }
+func truth(text string) string { return "?" + text }
 
 func (p *printer) push() { p.scope = &scope{map[string]operand{}, p.scope} }
 func (p *printer) pop()  { p.scope = p.scope.outer }
@@ -63,6 +66,9 @@ func (p *printer) fresh(e *ints.Expr) operand {
 	}
 	switch e.Op {
 	case ints.Var:
+		if v, ok := p.find(short(e.Name)); ok {
+			return c.wide(v)
+		}
 		c.fail(fmt.Errorf("there is no variable %s here", e.Name))
 		return c.reg(b64)
 	case ints.Select:
@@ -128,7 +134,7 @@ func (p *printer) lookup(e *ints.Expr) operand {
 
 // cond computes the truth of an integer expression: a predicate.
 func (p *printer) cond(e *ints.Expr) operand {
-	key := "?" + e.String()
+	key := truth(e.String())
 	if v, ok := p.find(key); ok {
 		return v
 	}

@@ -57,6 +57,10 @@ func Print(ks []*kernel.Kernel, target string) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
+	return module(ks, t)
+}
+
+func module(ks []*kernel.Kernel, t target) (*Module, error) {
 	m := &Module{Target: t.name}
 	version := t.ptx
 	var tables tableSet
@@ -79,7 +83,7 @@ func Print(ks []*kernel.Kernel, target string) (*Module, error) {
 		info.Name = name
 		version = max(version, p.c.ptx)
 		m.Kernels = append(m.Kernels, info)
-		entry(&body, k, info, &p.c)
+		entry(&body, info, p)
 	}
 	m.Version = fmt.Sprintf("%d.%d", version/10, version%10)
 	var b strings.Builder
@@ -110,18 +114,25 @@ func entryName(name string) string {
 	return clean
 }
 
-func entry(b *strings.Builder, k *kernel.Kernel, info Info, c *code) {
+func entry(b *strings.Builder, info Info, p *printer) {
 	fmt.Fprintf(b, "\n// %s: %d bytes shared, %d bytes of scratch a CTA\n", info.Name, info.Shared, info.Scratch)
-	for i, buf := range k.Bufs {
+	for i, buf := range p.k.Bufs {
 		fmt.Fprintf(b, "//   bufs[%d]   %s\n", i, ascii(buf.String()))
 	}
-	for i, name := range k.Ints {
+	for i, name := range p.k.Ints {
 		fmt.Fprintf(b, "//   slots[%d]  %s\n", i, ascii(name))
+	}
+	for _, t := range p.k.Tiles {
+		where := "near"
+		if p.places[t].spilled {
+			where = "scratch"
+		}
+		fmt.Fprintf(b, "//   %s+%d  %s\n", where, p.places[t].offset, ascii(t.String()))
 	}
 	fmt.Fprintf(b, ".visible .entry %s(\n", info.Name)
 	b.WriteString("    .param .u64 bufs,\n    .param .u64 slots,\n    .param .u64 record,\n    .param .u64 scratch)\n")
 	fmt.Fprintf(b, ".maxntid %d, 1, 1\n{\n", Threads)
-	c.print(b)
+	p.c.print(b)
 	b.WriteString("}\n")
 }
 
@@ -216,7 +227,9 @@ func (p *printer) grid() {
 	c.onlyIf(c.p("setp.ge.s64", block, end), "bra", done)
 	for i, part := range p.k.Parts {
 		other := c.mark("part")
-		c.onlyIf(c.p("setp.ge.s64", block, ends[i]), "bra", other)
+		if i < len(p.k.Parts)-1 {
+			c.onlyIf(c.p("setp.ge.s64", block, ends[i]), "bra", other)
+		}
 		p.push()
 		rest := block
 		if i > 0 {
@@ -228,7 +241,10 @@ func (p *printer) grid() {
 				at = c.q("rem.s64", rest, turns[i][j])
 				rest = c.q("div.s64", rest, turns[i][j])
 			}
-			p.bind(a.Var, c.q("mul.lo.s64", at, imm(int64(a.Step))))
+			if a.Step > 1 {
+				at = c.q("mul.lo.s64", at, imm(int64(a.Step)))
+			}
+			p.bind(a.Var, at)
 		}
 		p.busy = hazards{}
 		p.stmts(part.Body)

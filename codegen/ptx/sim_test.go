@@ -28,16 +28,27 @@ func readKernels(t testing.TB, name string) []*kernel.Kernel {
 }
 
 // simulate prints a kernel for a target and runs the text, with that many CTAs.
-// Integers lie in the record in reverse, behind a slot that is not theirs.
 func simulate(t testing.TB, target string, k *kernel.Kernel, bufs []kernel.Memory, args []int64, ctas int) {
 	t.Helper()
-	m, err := Print([]*kernel.Kernel{k}, target)
+	to, err := findTarget(target)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := simulateOn(to, k, bufs, args, ctas); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// simulateOn lays the integers into the record in reverse, behind a slot that
+// is not theirs.
+func simulateOn(to target, k *kernel.Kernel, bufs []kernel.Memory, args []int64, ctas int) error {
+	m, err := module([]*kernel.Kernel{k}, to)
+	if err != nil {
+		return err
+	}
 	prog, err := sim.Parse(m.Text)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	var mem sim.Memory
 	info := m.Kernels[0]
@@ -51,10 +62,7 @@ func simulate(t testing.TB, target string, k *kernel.Kernel, bufs []kernel.Memor
 		record[len(args)-i] = uint64(v)
 	}
 	entry := []uint64{mem.Words("bufs", places...), mem.Words("slots", slots...), mem.Words("record", record...), mem.Add("scratch", make([]byte, ctas*info.Scratch))}
-	err = prog.Run(info.Name, sim.Launch{CTAs: ctas, Threads: Threads, Shared: info.Shared, Args: entry, Memory: &mem})
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
+	return prog.Run(info.Name, sim.Launch{CTAs: ctas, Threads: Threads, Shared: info.Shared, Args: entry, Memory: &mem})
 }
 
 // fill gives each buffer memory for the given rows, with random numbers; open
