@@ -92,11 +92,12 @@ func TestContract(t *testing.T) {
 	for _, n := range lengths {
 		v, bufs := bind(k, n, rand.New(rand.NewSource(1)), 1)
 		run(t, k, bufs, int64(n))
-		for i := range n {
-			for j := range 512 {
+		for j := range 512 {
+			w := v["w"].row(t, j, 0, 256)
+			for i := range n {
 				want := 0.0
-				for k := range 256 {
-					want += v["x"].at(t, i, k) * v["w"].at(t, j, k)
+				for k, x := range v["x"].row(t, i, 0, 256) {
+					want += x * w[k]
 				}
 				if got := v["y"].at(t, i, j); !near(got, want) {
 					t.Fatalf("n = %d: y[%d,%d] is %v, not %v", n, i, j, got, want)
@@ -109,7 +110,7 @@ func TestContract(t *testing.T) {
 func TestAttend(t *testing.T) {
 	k := readKernels(t, "attend.kernel")[0]
 	for _, n := range lengths {
-		for _, pos := range []int{0, 1, 100, 300, 1<<40 + 77} {
+		for _, pos := range []int{0, 100, 1<<40 + 77} {
 			t.Run(fmt.Sprintf("n=%d,pos=%d", n, pos), func(t *testing.T) {
 				v, bufs := bind(k, n, rand.New(rand.NewSource(2)), 1)
 				run(t, k, bufs, int64(n), int64(pos))
@@ -127,15 +128,16 @@ func TestAttend(t *testing.T) {
 func checkAttend(t *testing.T, v map[string]tensor, h, i, pos int) {
 	t.Helper()
 	sum, want := 0.0, make([]float64, 64)
+	q, keys, values := v["q"].row(t, i, h*64, 64), v["kr"], v["vr"]
 	for p := max(0, pos+i-127); p <= pos+i; p++ {
 		s := 0.0
-		for c := range 64 {
-			s += v["q"].at(t, i, h*64+c) * v["kr"].at(t, h, p%320, c)
+		for c := range q {
+			s += q[c] * keys.at(t, h, p%320, c)
 		}
 		e := math.Exp(s / 8)
 		sum += e
-		for c := range 64 {
-			want[c] += e * v["vr"].at(t, h, p%320, c)
+		for c := range want {
+			want[c] += e * values.at(t, h, p%320, c)
 		}
 	}
 	for c := range 64 {

@@ -86,10 +86,10 @@ var reserved = map[string]bool{
 
 func (v *verifier) name(what, name string, seen map[string]bool) {
 	if !isName(name) {
-		v.faultf("%q cannot name a %s", name, what)
+		v.faultf("%s %q: this is no name", what, name)
 	}
 	if seen[name] {
-		v.faultf("there are two %ss named %s", what, name)
+		v.faultf("%s %s: the name is taken", what, name)
 	}
 	seen[name] = true
 }
@@ -97,7 +97,7 @@ func (v *verifier) name(what, name string, seen map[string]bool) {
 func (v *verifier) variable(what, name string, seen map[string]bool) {
 	v.name(what, name, seen)
 	if reserved[name] || name == Row || name == Col || name == Pick {
-		v.faultf("%s cannot name a %s: it has a meaning in expressions", name, what)
+		v.faultf("%s %s: the name has a meaning in expressions", what, name)
 	}
 }
 
@@ -118,7 +118,7 @@ func (v *verifier) declarations() {
 	for _, t := range k.Tiles {
 		v.name("tile", t.Name, names)
 		if t.Name == "inf" || t.Name == "nan" {
-			v.faultf("%s cannot name a tile: it is a number", t.Name)
+			v.faultf("tile %s: the name is a number", t.Name)
 		}
 		v.tiles[t] = true
 		v.tile(t)
@@ -169,7 +169,7 @@ func (v *verifier) part(pt *Part) {
 	outer := v.scope
 	v.scope = maps.Clone(outer)
 	for _, a := range pt.Grid {
-		v.variable("axis or integer", a.Var, v.scope)
+		v.variable("axis", a.Var, v.scope)
 		if a.Step <= 0 {
 			v.faultf("axis %s has the step %d", a.Var, a.Step)
 		}
@@ -294,7 +294,7 @@ func (v *verifier) loop(s *For, depth int) {
 	}
 	outer := v.scope
 	v.scope = maps.Clone(outer)
-	v.variable("loop variable, axis or integer", s.Var, v.scope)
+	v.variable("loop", s.Var, v.scope)
 	v.body(s.Body, depth+1)
 	v.scope = outer
 }
