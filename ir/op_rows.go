@@ -95,9 +95,9 @@ func init() {
 				}
 				return t, err
 			}, NoGrad: "a shift forwards is not causal; gradients over whole streams do not need it yet"},
-		Op{Name: "cumsum", Doc: "inside a scan: the sum of x's rows from the chunk's first to this one", Eval: evalCumsum, Operands: x, Rows: Stepwise, Type: sameRows, Flops: 1,
+		Op{Name: "cumsum", Doc: "inside a scan: the sum of x's rows from the chunk's first to this one", Eval: evalCumsum, Operands: x, Attrs: []string{"name"}, Rows: Stepwise, Type: sameRows, Flops: 1,
 			NoGrad: "a sum from the far end is not causal"},
-		Op{Name: "linrec", Doc: "y_i = a_i·y_(i-1) + b_i, y before the first row being 0", Eval: evalLinrec, Operands: []string{"a", "b"}, Rows: Stepwise, Flops: 2,
+		Op{Name: "linrec", Doc: "y_i = a_i·y_(i-1) + b_i, y before the first row being 0", Eval: evalLinrec, Operands: []string{"a", "b"}, Attrs: []string{"name"}, Rows: Stepwise, Flops: 2,
 			Type: func(n *Node) (Type, error) {
 				if _, err := needRows(n, 1); err != nil {
 					return Type{}, err

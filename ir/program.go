@@ -16,6 +16,7 @@ type program struct {
 // chunk's rows, states, lengths and numbers.
 type scope struct {
 	region *Region // nil: a call
+	all    bool    // everything varies: for printing
 	leaves map[*Node]bool
 	lens   map[string]bool
 	known  map[*Node]bool
@@ -88,6 +89,9 @@ func (s *scope) leaf(n *Node) bool {
 
 // varies reports whether n's value depends on the scope's leaves.
 func (s *scope) varies(n *Node) bool {
+	if s.all {
+		return true
+	}
 	if v, ok := s.known[n]; ok {
 		return v
 	}

@@ -208,15 +208,6 @@ func (f *frame) bind(g *Graph, in map[string]*Tensor) (rows int, err error) {
 	return rows, nil
 }
 
-// RowsAt is how many rows a stream's clock has after so many tokens.
-func (c *Clock) RowsAt(tokens int64) int64 {
-	if c.Kind != Woven {
-		return tokens
-	}
-	n, every := c.Of.RowsAt(tokens), int64(c.Pattern.Every)
-	return n/every*int64(c.Size) + c.Pattern.Rows[n%every]
-}
-
 // program finds or makes the order of computation of a frame.
 func (s *Session) program(sc *scope, r *Region, what string, roots []*Node) *program {
 	k := programKey{sc, what}

@@ -1,0 +1,44 @@
+package ir
+
+import "fmt"
+
+// RowsAt is how many rows a stream's clock has after so many tokens.
+func (c *Clock) RowsAt(tokens int64) int64 {
+	if c.Kind != Woven {
+		return tokens
+	}
+	n, every := c.Of.RowsAt(tokens), int64(c.Pattern.Every)
+	return n/every*int64(c.Size) + c.Pattern.Rows[n%every]
+}
+
+// wrong says what of a clock contradicts itself, or nothing.
+func (c *Clock) wrong() string {
+	w := c.Pattern
+	switch {
+	case c.Kind != Base && c.Of == nil:
+		return fmt.Sprintf("the clock %s has no parent", c.Name)
+	case c.Kind == Chunk && c.Size < 1:
+		return fmt.Sprintf("a chunk of %s has %d rows", c.Name, c.Size)
+	case c.Kind == Prefixed && (c.Of.Kind != Chunk || c.Prefix == nil || c.Most < 0):
+		return fmt.Sprintf("the clock %s puts no rows before a chunk", c.Name)
+	case c.Kind != Woven:
+		return ""
+	case w == nil || w.Every < 1 || c.Size < 1:
+		return fmt.Sprintf("the clock %s has no pattern", c.Name)
+	case len(w.From) != c.Size || len(w.Kind) != c.Size || len(w.Rows) != w.Every+1 || len(w.Row) != w.Every:
+		return fmt.Sprintf("a pattern of %d rows every %d has %d origins, %d kinds, %d counts and %d places", c.Size, w.Every, len(w.From), len(w.Kind), len(w.Rows), len(w.Row))
+	case w.Rows[0] != 0 || w.Rows[w.Every] != int64(c.Size):
+		return "a pattern's counts must begin with 0 and end with its size"
+	}
+	for i, r := range w.Row {
+		if w.Rows[i] > w.Rows[i+1] || r < w.Rows[i] || r >= w.Rows[i+1] {
+			return fmt.Sprintf("row %d of the pattern does not arrive with its counts", i)
+		}
+	}
+	for i, f := range w.From {
+		if f >= int64(w.Every) || w.Kind[i] < 0 || w.Kind[i] > int64(len(w.Kinds)) || (f >= 0) != (w.Kind[i] == 0) {
+			return fmt.Sprintf("row %d of the pattern is neither the parent's nor a literal", i)
+		}
+	}
+	return ""
+}
