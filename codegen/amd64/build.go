@@ -324,6 +324,16 @@ func foldInt(op arith, a, b value.Value) value.Value {
 			return constant.NewInt(t, x*y)
 		case and:
 			return constant.NewInt(t, x&y)
+		case ashr:
+			return constant.NewInt(t, x>>uint(y&63))
+		case udiv, urem:
+			if x < 0 || y <= 0 {
+				return nil
+			}
+			if op == udiv {
+				return constant.NewInt(t, x/y)
+			}
+			return constant.NewInt(t, x%y)
 		}
 		return nil
 	}

@@ -205,149 +205,142 @@ func (b *block) band(p product, acc value.Value, s Shape, from, to value.Value) 
 	var v value.Value = c64(0)
 	exact, isConst := constInt(p.vecs)
 	for w := s.Vecs; w > 0; w /= 2 {
-		if w > p.maxVecs {
+		// A tile wider than two vectors takes them in pairs at one distance.
+		if w > p.maxVecs || w > 2 && p.b.perPanel > 2 && int64(w) > p.b.perPanel || w > 1 && p.b.perPanel == 1 {
 			continue
 		}
 		var end value.Value
 		if isConst {
 			at, _ := constInt(v)
 			end = c64(at + (exact-at)/int64(w)*int64(w))
-			if at == at+(exact-at)/int64(w)*int64(w) {
+			if (exact-at)/int64(w) == 0 {
 				continue
 			}
 		} else {
 			end = b.bin(and, p.vecs, c64(-int64(w)))
 		}
-		micro := b.micro(p, Shape{s.Rows, w})
+		span := c64(2 * lanes * int64(p.b.elem.Size()))
+		if p.b.perPanel == 2 {
+			span = c64(p.b.panel)
+		}
+		micro := b.micro(microKey{Shape{s.Rows, w}, p.b.elem})
 		b.count(v, end, int64(w), func(v value.Value) {
 			right := b.at(p.b.ptr, b.vec(p.b, v))
 			dst := b.at(p.d.ptr, b.mul(v, c64(lanes*4)))
 			b.count(from, to, int64(s.Rows), func(r value.Value) {
-				b.call(micro, b.at(dst, b.mul(r, c64(p.d.row))), c64(p.d.row), b.at(p.a.ptr, b.mul(r, c64(p.a.row))), right, p.depth, acc)
+				left := b.at(p.a.ptr, b.mul(r, c64(p.a.row)))
+				b.call(micro, left, c64(p.a.row), c64(p.a.step), right, c64(p.b.step), p.depth, b.at(dst, b.mul(r, c64(p.d.row))), c64(p.d.row), span, acc)
 			})
 		})
 		v = end
 	}
 }
 
-// microKey names a register tile: its shape, the strides of A, the type and
-// step of B, and how far apart its vectors lie.
+// microKey names a register tile and the type of B in memory.
 type microKey struct {
-	shape          Shape
-	row, step      int64
-	elem           kernel.Elem
-	bStep          int64
-	perPanel, span int64
+	Shape
+	elem kernel.Elem
 }
 
 // micro is the function that computes one register tile:
-// micro(dst, bytes between its rows, a, b, steps of k > 0, add to dst).
-func (b *block) micro(p product, s Shape) *ir.Func {
-	key := microKey{shape: s, row: p.a.row, step: p.a.step, elem: p.b.elem, bStep: p.b.step}
-	if s.Rows == 1 {
-		key.row = 0
-	}
-	if s.Vecs > 1 && p.b.perPanel > 0 && p.b.perPanel < int64(s.Vecs) {
-		key.perPanel, key.span = p.b.perPanel, p.b.panel
-	}
-	if f := b.micros[key]; f != nil {
+//
+//	micro(a, bytes between its rows, bytes between its columns,
+//	      b, bytes between its rows, k > 0, dst, bytes between its rows,
+//	      bytes between pairs of vectors of b, add to dst)
+//
+// No stride is a constant, so that one function serves every product.
+func (m *module) micro(key microKey) *ir.Func {
+	if f := m.micros[key]; f != nil {
 		return f
 	}
-	name := fmt.Sprintf("memc.dot%d.%dx%d.%s", len(b.micros), s.Rows, s.Vecs*lanes, key.elem)
-	f := b.module.emitMicro(name, key)
-	b.micros[key] = f
-	return f
-}
-
-func (m *module) emitMicro(name string, key microKey) *ir.Func {
+	pa, aRow, aStep := ir.NewParam("a", bytePtr), ir.NewParam("a.row", i64), ir.NewParam("a.step", i64)
+	pb, bStep, depth := ir.NewParam("b", bytePtr), ir.NewParam("b.step", i64), ir.NewParam("k", i64)
 	dst, dstRow := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64)
-	pa, pb := ir.NewParam("a", bytePtr), ir.NewParam("b", bytePtr)
-	depth, acc := ir.NewParam("k", i64), ir.NewParam("acc", bit)
-	f := m.newFunc(name, types.Void, dst, dstRow, pa, pb, depth, acc)
+	span, acc := ir.NewParam("b.span", i64), ir.NewParam("acc", bit)
+	f := m.newFunc(fmt.Sprintf("memc.dot%dx%d.%s", key.Rows, key.Vecs*lanes, key.elem), types.Void,
+		pa, aRow, aStep, pb, bStep, depth, dst, dstRow, span, acc)
 	f.private()
-	rows, vecs := key.shape.Rows, key.shape.Vecs
-	size := int64(key.elem.Size())
-	offset := func(v int) value.Value {
-		if key.perPanel == 0 {
-			return c64(int64(v) * lanes * size)
-		}
-		w := int64(v)
-		return c64(w/key.perPanel*key.span + w%key.perPanel*lanes*size)
-	}
-	var rowPtr []value.Value
-	for r := range rows {
-		rowPtr = append(rowPtr, f.at(dst, f.mul(dstRow, c64(int64(r)))))
-	}
-	zero := &literal{vf32, "zeroinitializer"}
-	init := make([]value.Value, rows*vecs)
-	for i := range init {
-		init[i] = zero
-	}
+	m.micros[key] = f.f
+	rows, vecs, size := key.Rows, key.Vecs, int64(key.elem.Size())
+
 	// The accumulators begin as 0 or as the result's elements.
-	pre, add, start := f.cur, f.f.NewBlock(""), f.f.NewBlock("")
-	pre.Term = ir.NewCondBr(acc, add, start)
-	f.cur = add
+	zero := &literal{vf32, "zeroinitializer"}
+	pre, load, start := f.cur, f.f.NewBlock(""), f.f.NewBlock("")
+	pre.Term = ir.NewCondBr(acc, load, start)
+	f.cur = load
 	begin := make([]value.Value, rows*vecs)
 	for r := range rows {
+		row := f.at(dst, f.mul(dstRow, c64(int64(r))))
 		for v := range vecs {
-			x := f.load(vf32, rowPtr[r], c64(int64(v)*lanes*4))
-			begin[r*vecs+v] = ir.NewPhi(ir.NewIncoming(zero, pre), ir.NewIncoming(x, add))
+			begin[r*vecs+v] = ir.NewPhi(ir.NewIncoming(zero, pre), ir.NewIncoming(f.load(vf32, row, c64(int64(v)*lanes*4)), load))
 		}
 	}
-	add.Term = ir.NewBr(start)
+	load.Term = ir.NewBr(start)
 	f.cur = start
 	for _, p := range begin {
 		f.emit(p.(*ir.InstPhi))
 	}
-	out := f.turns(depth, begin, pa, pb, func(acc []value.Value, a, b value.Value) []value.Value {
-		var bv []value.Value
-		for v := range vecs {
-			bv = append(bv, f.widened(f.load(vectorOf(key.elem), b, offset(v))))
+
+	// A pointer serves four rows: at 0, 1, 2 and 3 strides from it.
+	strides := [4]value.Value{c64(0), aRow, f.mul(aRow, c64(2)), f.mul(aRow, c64(3))}
+	heads := []value.Value{pb}
+	steps := []value.Value{bStep}
+	for r := 0; r < rows; r += 4 {
+		heads = append(heads, f.at(pa, f.mul(aRow, c64(int64(r)))))
+		steps = append(steps, aStep)
+	}
+	spans := []value.Value{c64(0)}
+	for v := 2; v < vecs; v += 2 {
+		spans = append(spans, f.mul(span, c64(int64(v/2))))
+	}
+	out := f.advance(depth, heads, steps, begin, func(p, acc []value.Value) []value.Value {
+		b := make([]value.Value, vecs)
+		for v := range b {
+			b[v] = f.widened(f.load(vectorOf(key.elem), f.at(p[0], spans[v/2]), c64(int64(v%2)*lanes*size)))
 		}
 		next := make([]value.Value, rows*vecs)
 		for r := range rows {
-			x := f.splat(f.load(f32, a, c64(int64(r)*key.row)))
+			x := f.splat(f.load(f32, p[1+r/4], strides[r%4]))
 			for v := range vecs {
-				next[r*vecs+v] = f.fma(x, bv[v], acc[r*vecs+v])
+				next[r*vecs+v] = f.fma(x, b[v], acc[r*vecs+v])
 			}
 		}
 		return next
-	}, key.step, key.bStep)
+	})
 	for r := range rows {
+		row := f.at(dst, f.mul(dstRow, c64(int64(r))))
 		for v := range vecs {
-			f.store(out[r*vecs+v], rowPtr[r], c64(int64(v)*lanes*4))
+			f.store(out[r*vecs+v], row, c64(int64(v)*lanes*4))
 		}
 	}
 	f.ret()
 	return f.f
 }
 
-// turns runs body n > 0 times with two pointers that advance, counting down.
-func (f *fn) turns(n value.Value, carry []value.Value, a, b value.Value, body func(acc []value.Value, a, b value.Value) []value.Value, stepA, stepB int64) []value.Value {
+// advance runs body n > 0 times, with pointers that take a step each time.
+func (f *fn) advance(n value.Value, heads, steps, carry []value.Value, body func(heads, carry []value.Value) []value.Value) []value.Value {
 	pre, head, exit := f.cur, f.f.NewBlock(""), f.f.NewBlock("")
 	pre.Term = ir.NewBr(head)
 	f.cur = head
-	i := ir.NewPhi(ir.NewIncoming(n, pre))
-	pa, pb := ir.NewPhi(ir.NewIncoming(a, pre)), ir.NewPhi(ir.NewIncoming(b, pre))
-	f.emit(i)
-	f.emit(pa)
-	f.emit(pb)
-	in := make([]value.Value, len(carry))
-	phis := make([]*ir.InstPhi, len(carry))
-	for j, c := range carry {
-		phis[j] = ir.NewPhi(ir.NewIncoming(c, pre))
-		f.emit(phis[j])
-		in[j] = phis[j]
+	var phis []*ir.InstPhi
+	phi := func(from []value.Value) (in []value.Value) {
+		for _, v := range from {
+			p := ir.NewPhi(ir.NewIncoming(v, pre))
+			f.emit(p)
+			phis, in = append(phis, p), append(in, p)
+		}
+		return in
 	}
-	out := body(in, pa, pb)
-	na, nb := f.at(pa, c64(stepA)), f.at(pb, c64(stepB))
-	left := f.sub(i, c64(1))
-	f.cur.Term = ir.NewCondBr(f.icmp(predicate[ints.Ne], left, c64(0)), head, exit)
-	i.Incs = append(i.Incs, ir.NewIncoming(left, f.cur))
-	pa.Incs = append(pa.Incs, ir.NewIncoming(na, f.cur))
-	pb.Incs = append(pb.Incs, ir.NewIncoming(nb, f.cur))
-	for j, p := range phis {
-		p.Incs = append(p.Incs, ir.NewIncoming(out[j], f.cur))
+	left := phi([]value.Value{n})[0]
+	at := phi(heads)
+	out := body(at, phi(carry))
+	next := []value.Value{f.sub(left, c64(1))}
+	for i, p := range at {
+		next = append(next, f.at(p, steps[i]))
+	}
+	f.cur.Term = ir.NewCondBr(f.icmp(predicate[ints.Ne], next[0], c64(0)), head, exit)
+	for i, v := range append(next, out...) {
+		phis[i].Incs = append(phis[i].Incs, ir.NewIncoming(v, f.cur))
 	}
 	f.cur = exit
 	return out

@@ -1,0 +1,210 @@
+package amd64
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+	"github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/types"
+	"github.com/llir/llvm/ir/value"
+
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// peakChains is how many independent multiply-adds are in flight.
+const peakChains = 24
+
+// peak is a function peak(unused, turns) of nothing but multiply-adds of whole
+// registers.
+func peak(b testing.TB, m Machine) *program {
+	mod := newModule(m)
+	out, n := ir.NewParam("out", bytePtr), ir.NewParam("turns", i64)
+	chains := peakChains
+	if m.Name == "avx2" {
+		chains = 6 // of two registers each
+	}
+	f := mod.newFunc("peak", types.Void, out, n)
+	x := f.load(vf32, out, c64(0))
+	var acc []value.Value
+	for i := range chains {
+		acc = append(acc, f.load(vf32, out, c64(int64(i)*64)))
+	}
+	acc = f.loop(c64(0), n, 1, acc, func(_ value.Value, in []value.Value) []value.Value {
+		next := make([]value.Value, len(in))
+		for i := range in {
+			next[i] = f.fma(in[i], x, x)
+		}
+		return next
+	})
+	for i, a := range acc {
+		f.store(a, out, c64(int64(i)*64))
+	}
+	f.ret()
+	llc, err := findLLC()
+	if err != nil {
+		b.Skip(err)
+	}
+	obj, err := runLLC(context.Background(), llc, mod.m.String(), m, "obj")
+	if err != nil {
+		b.Fatal(err)
+	}
+	blob, err := link([][]byte{obj})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return load(b, blob)
+}
+
+// BenchmarkPeak measures the multiply-adds that one core can do.
+func BenchmarkPeak(b *testing.B) {
+	for _, m := range machines(b) {
+		b.Run(m.Name, func(b *testing.B) {
+			p := peak(b, m)
+			mem := aligned(peakChains * 64)
+			const turns = 1 << 20
+			chains := peakChains
+			if m.Name == "avx2" {
+				chains = 6
+			}
+			for b.Loop() {
+				purego.SyscallN(p.fn(b, "peak"), uintptr(unsafe.Pointer(&mem[0])), turns)
+			}
+			gflops(b, float64(turns*chains*lanes*2))
+		})
+	}
+}
+
+func gflops(b *testing.B, flops float64) {
+	b.ReportMetric(flops*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+}
+
+// timed runs a kernel alone, in one worker.
+func timed(b *testing.B, m Machine, k *kernel.Kernel, rows int, args []int64, flops, bytes float64) {
+	p := compile(b, m, k)
+	bufs := arena(fill(rand.New(rand.NewPCG(1, 1)), k, rows))
+	ptrs := make([]unsafe.Pointer, len(bufs))
+	for i := range bufs {
+		ptrs[i] = unsafe.Pointer(&bufs[i][0])
+	}
+	slots := make([]int64, len(args)+1)
+	for i := range args {
+		slots[i] = int64(i)
+	}
+	near := aligned(p.Scratch[k.Name] + 64)
+	fn := p.fn(b, k.Name)
+	for b.Loop() {
+		purego.SyscallN(fn, uintptr(unsafe.Pointer(&ptrs[0])), uintptr(unsafe.Pointer(&slots[0])), uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&near[0])), 0, 1)
+	}
+	runtime.KeepAlive(ptrs)
+	gflops(b, flops)
+	if bytes > 0 {
+		b.ReportMetric(bytes*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+	}
+}
+
+func contractText(k, n, bi, bj, bk int, elem string) string {
+	return fmt.Sprintf(`kernel contract(x: f32[0,%[1]d], w: %[6]s[%[2]d,%[1]d]/32, y: f32[0,%[2]d] write) ints(n) {
+  tile xa: f32[%[3]d,%[5]d] rows min(%[3]d, n - i)
+  tile wb: f32[%[4]d,%[5]d]
+  tile acc: f32[%[3]d,%[4]d] rows min(%[3]d, n - i)
+  part grid(j: %[2]d step %[4]d, i: n step %[3]d) {
+    acc = map 0
+    for k = 0 to %[1]d step %[5]d {
+      xa = load x[i + r, k + c]
+      wb = load w[j + r, k + c]
+      acc += dot(xa, wb')
+    }
+    store y[i + r, j + c] = acc
+  }
+}`, k, n, bi, bj, bk, elem)
+}
+
+func BenchmarkContract(b *testing.B) {
+	for _, c := range []struct {
+		rows, k, n, bi, bj, bk int
+		elem                   string
+	}{
+		{512, 1024, 1024, 64, 64, 64, "f32"},
+		{512, 1024, 1024, 64, 128, 256, "f32"},
+		{512, 1024, 1024, 64, 128, 1024, "f32"},
+		{512, 1024, 3072, 64, 128, 256, "f32"},
+		{512, 1024, 3072, 64, 128, 256, "bf16"},
+		{512, 1024, 3072, 64, 128, 1024, "bf16"},
+		{1, 1024, 3072, 64, 128, 1024, "f32"},
+		{1, 1024, 3072, 64, 128, 256, "f32"},
+		{1, 1024, 3072, 64, 128, 1024, "bf16"},
+		{4, 1024, 3072, 64, 128, 1024, "bf16"},
+	} {
+		for _, m := range machines(b) {
+			b.Run(fmt.Sprintf("%s/%d_%d_%d_tile_%d_%d_%d_%s", m.Name, c.rows, c.k, c.n, c.bi, c.bj, c.bk, c.elem), func(b *testing.B) {
+				k := parse(b, contractText(c.k, c.n, c.bi, c.bj, c.bk, c.elem))[0]
+				size := 4
+				if c.elem == "bf16" {
+					size = 2
+				}
+				bytes := 0.0
+				if c.rows < 8 {
+					bytes = float64(c.k * c.n * size)
+				}
+				timed(b, m, k, c.rows, []int64{int64(c.rows)}, 2*float64(c.rows)*float64(c.k)*float64(c.n), bytes)
+			})
+		}
+	}
+}
+
+func attendText(window int, keys string) string {
+	return fmt.Sprintf(`kernel attend(q: f32[0,256], kr: f32[2,4096,128]%[2]s, vr: f32[2,4096,128], y: f32[0,256] write) ints(n, pos) {
+  tile qa: f32[64,128] rows min(64, n - i)
+  tile kb: f32[64,128]
+  tile vb: f32[64,128]
+  tile s: f32[64,64] rows min(64, n - i)
+  tile m: f32[64,1] rows min(64, n - i)
+  tile old: f32[64,1] rows min(64, n - i)
+  tile l: f32[64,1] rows min(64, n - i)
+  tile sums: f32[64,1] rows min(64, n - i)
+  tile acc: f32[64,128] rows min(64, n - i)
+  part grid(h: 2 step 1, i: n step 64) {
+    qa = load q[i + r, h * 128 + c]
+    qa = map qa * 0.125
+    m = map -1e+30
+    l = map 0
+    acc = map 0
+    for j = max(0, pos + i - %[1]d + 1) div 64 * 64 to pos + min(n, i + 64) step 64 stages 2 {
+      kb = load kr[h, j mod 4096 + r, c]
+      vb = load vr[h, j mod 4096 + r, c]
+      s = dot(qa, kb')
+      s = map choose(test(j + c <= pos + i + r && pos + i + r - (j + c) < %[1]d), s, -inf)
+      old = map m
+      m = largest(s over cols)
+      m = map max(m, old)
+      s = map exp(s - m)
+      sums = sum(s over cols)
+      l = map l * exp(old - m) + sums
+      acc = map acc * exp(old - m)
+      acc += dot(s, vb)
+    }
+    acc = map acc / l
+    store y[i + r, h * 128 + c] = acc
+  }
+}`, window, keys)
+}
+
+func BenchmarkAttend(b *testing.B) {
+	for _, keys := range []string{"/32", ""} {
+		for _, n := range []int{512, 1} {
+			for _, m := range machines(b) {
+				b.Run(fmt.Sprintf("%s/n=%d_keys%s", m.Name, n, keys), func(b *testing.B) {
+					const window, pos = 1024, 8192
+					k := parse(b, attendText(window, keys))[0]
+					// Every block of 64 rows meets 64 keys more than the window.
+					timed(b, m, k, n, []int64{int64(n), pos}, 2*2*2*128*float64(n)*(window+64), 0)
+				})
+			}
+		}
+	}
+}
