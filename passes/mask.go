@@ -89,8 +89,8 @@ func disjuncts(e *ints.Expr, not bool, most int) [][]*ints.Expr {
 	return [][]*ints.Expr{{e}}
 }
 
-// below reads an atom as ci·i + cj·j + k < 0.
-func below(e *ints.Expr) (ci, cj, k int64, ok bool) {
+// linearBelow reads an atom as ci·i + cj·j + k < 0.
+func linearBelow(e *ints.Expr) (ci, cj, k int64, ok bool) {
 	if e.Op != ints.Lt && e.Op != ints.Le {
 		return 0, 0, 0, false
 	}
@@ -112,7 +112,7 @@ func below(e *ints.Expr) (ci, cj, k int64, ok bool) {
 
 // reachBack gives w where the atom implies i - j < w.
 func reachBack(e *ints.Expr) (int, bool) {
-	if ci, cj, k, ok := below(e); ok && ci > 0 && cj == -ci {
+	if ci, cj, k, ok := linearBelow(e); ok && ci > 0 && cj == -ci {
 		return int(max((-k+ci-1)/ci, 0)), true // ci(i-j) < -k
 	}
 	if e.Op == ints.Eq {
@@ -139,7 +139,7 @@ func reachBack(e *ints.Expr) (int, bool) {
 
 // reachStart gives s where the atom implies j < s.
 func reachStart(e *ints.Expr) (int, bool) {
-	if ci, cj, k, ok := below(e); ok && ci == 0 && cj > 0 {
+	if ci, cj, k, ok := linearBelow(e); ok && ci == 0 && cj > 0 {
 		return int(max((-k+cj-1)/cj, 0)), true
 	}
 	if e.Op == ints.Eq {

@@ -1,0 +1,131 @@
+package passes
+
+import (
+	"math"
+
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// attendPart adds masked attention to a kernel: one block for some query rows of
+// one head walks over blocks of 64 keys, which lie on absolute borders, with an
+// online softmax (Milakov and Gimelshein, arXiv 1805.02867). A key block that is
+// masked for a row leaves that row's sums as they are, to the bit: what other
+// rows the block holds does not matter, so neither does how the stream was cut.
+func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
+	q, kk, vv := n.Args[0], n.Args[1], n.Args[2]
+	rows, heads, out := n.Type.Dims[0], n.Type.Dims[1], n.Type.Dims[2]
+	size := q.Type.Dims[2]
+	kvHeads := kk.Type.Dims[1].Size
+	tl := sc.lw.Tiling
+
+	l := &layout{kind: "attend", axes: []axis{
+		{dim: heads, kind: axisOne},
+		{dim: rows, kind: axisRows, step: tl.AttendQ},
+		{dim: size, kind: axisLocal},
+		{dim: out, kind: axisLocal},
+	}}
+	if size.Name == out.Name {
+		l.axes = l.axes[:3]
+	}
+	b := sc.block(k, l, map[*ir.Node]bool{n: true}, "")
+	at := note(n)
+	bq, valid := b.span(rows)
+
+	cd := size.Name
+	if size.Size == 1 {
+		cd = ""
+	}
+	qt := b.tile(q, rows.Name, cd)
+	column := func() *kernel.Tile { return k.tile(elem.F32, bq, 1, valid, nil) }
+	set := func(t *kernel.Tile, v *kernel.Val) kernel.Stmt { return &kernel.Map{Dst: t, Expr: v, Note: at} }
+	acc := k.tile(elem.F32, bq, out.Size, valid, nil)
+	b.emit(before, set(acc, kernel.N(0)))
+	var most, total *kernel.Tile
+	if !n.Attr.Linear {
+		most, total = column(), column()
+		b.emit(before, set(most, kernel.N(-1e30))) // finite: the first difference is no NaN
+		b.emit(before, set(total, kernel.N(0)))
+	}
+
+	ks, vs := sc.historyOf(kk), sc.historyOf(vv)
+	h := ks.history
+	head := b.base[heads.Name]
+	if r := heads.Size / kvHeads; r > 1 {
+		head = ints.Quo(head, ints.C(int64(r)))
+	}
+	first := ints.Plus(sc.rowNumber(k, rows.Clock), b.base[rows.Name]) // number of the tile's first row
+	last := first
+	if valid != nil {
+		last = ints.Plus(first, ints.Minus(valid, ints.C(1)))
+	} else {
+		last = ints.Plus(first, ints.C(int64(bq-1)))
+	}
+	c64 := ints.C(historyBlock)
+
+	keys := k.tile(elem.F32, size.Size, historyBlock, nil, nil)
+	values := k.tile(elem.F32, historyBlock, out.Size, nil, nil)
+	scores := k.tile(elem.F32, bq, historyBlock, valid, nil)
+	p := k.tile(elem.F32, bq, historyBlock, valid, nil)
+	walk := func(v string, lo, hi *ints.Expr, slot *ints.Expr) kernel.Stmt {
+		blk := ints.V(v)
+		r, c := ints.V(kernel.Row), ints.V(kernel.Col)
+		mask := n.Attr.Where.Subst(map[string]*ints.Expr{
+			"i": ints.Plus(first, r),
+			"j": ints.Plus(ints.Times(blk, c64), c),
+		})
+		scaled := kernel.R(scores)
+		if n.Attr.Value != 1 {
+			scaled = kernel.F(kernel.Mul, scaled, kernel.N(float32(n.Attr.Value)))
+		}
+		body := []kernel.Stmt{
+			&kernel.Load{Dst: keys, Buf: k.buf(ks, false), Idx: []*ints.Expr{slot, head, c, r}, Note: at},
+			&kernel.Load{Dst: values, Buf: k.buf(vs, false), Idx: []*ints.Expr{slot, head, r, c}, Note: at},
+			&kernel.Dot{Dst: scores, A: qt, B: keys, Note: at},
+		}
+		if n.Attr.Linear {
+			body = append(body,
+				set(p, kernel.F(kernel.Choose, kernel.TestOf(mask), scaled, kernel.N(0))),
+				&kernel.Dot{Dst: acc, A: p, B: values, Acc: true, Note: at})
+		} else {
+			top, next, keep, sum := column(), column(), column(), column()
+			body = append(body,
+				set(scores, kernel.F(kernel.Choose, kernel.TestOf(mask), scaled, kernel.N(float32(math.Inf(-1))))),
+				&kernel.Reduce{Dst: top, Src: scores, Op: kernel.Largest, Note: at},
+				set(next, kernel.F(kernel.Max, kernel.R(most), kernel.R(top))),
+				set(keep, kernel.F(kernel.Exp, kernel.F(kernel.Sub, kernel.R(most), kernel.R(next)))),
+				set(p, kernel.F(kernel.Exp, kernel.F(kernel.Sub, kernel.R(scores), kernel.R(next)))),
+				&kernel.Reduce{Dst: sum, Src: p, Op: kernel.Sum, Note: at},
+				set(total, kernel.F(kernel.Add, kernel.F(kernel.Mul, kernel.R(total), kernel.R(keep)), kernel.R(sum))),
+				set(acc, kernel.F(kernel.Mul, kernel.R(acc), kernel.R(keep))),
+				&kernel.Dot{Dst: acc, A: p, B: values, Acc: true, Note: at},
+				set(most, kernel.R(next)))
+		}
+		return &kernel.For{Var: v, Lo: lo, Hi: hi, Step: 1, Stages: 2, Body: body}
+	}
+	end := ints.Plus(ints.Quo(last, c64), ints.C(1)) // one behind the last row's own block
+	switch {
+	case h.ring == 0:
+		b.emit(before, walk("kb", ints.C(0), end, ints.V("kb")))
+	default:
+		if h.pinned > 0 {
+			b.emit(before, walk("kp", ints.C(0), ints.Least(ints.C(int64(h.pinned)), end), ints.V("kp")))
+		}
+		back := ints.Quo(ints.Plus(ints.Minus(first, ints.C(int64(h.keep.Ring))), ints.C(1)), c64)
+		slot := ints.Plus(ints.C(int64(h.pinned)), ints.Rem(ints.V("kb"), ints.C(int64(h.ring))))
+		b.emit(before, walk("kb", ints.Most(ints.C(int64(h.pinned)), back), end, slot))
+	}
+	result := acc
+	if !n.Attr.Linear {
+		result = k.tile(elem.F32, bq, out.Size, valid, nil)
+		b.emit(before, set(result, kernel.F(kernel.Choose, kernel.F(kernel.Less, kernel.N(0), kernel.R(total)), kernel.F(kernel.Div, kernel.R(acc), kernel.R(total)), kernel.N(0))))
+	}
+	b.tiles[tileKey{n, rows.Name, out.Name}] = result
+	if out.Size == 1 {
+		b.tiles[tileKey{n, rows.Name, ""}] = result
+	}
+	b.out(n)
+	b.end()
+}

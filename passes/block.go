@@ -1,0 +1,352 @@
+package passes
+
+import (
+	"fmt"
+
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// block writes the program of one kind of block: which tile holds which part of
+// which value. Values are asked for by the dimensions that should run down and
+// along the tile, and computed when first asked for.
+//
+// With a sequential dimension the program has three parts: what does not depend
+// on it, the loop, and what depends on sums over it.
+type block struct {
+	k    *kernelBuilder
+	sc   *scope
+	lay  *layout
+	in   map[*ir.Node]bool // computed here
+	seq  string
+	base map[string]*ints.Expr // a grid or sequential dimension's first index in this block
+	grid []kernel.Axis
+
+	code   [3][]kernel.Stmt
+	tiles  map[tileKey]*kernel.Tile
+	when   map[*ir.Node]phase
+	uses   map[*ir.Node]int
+	stores []kernel.Stmt // the block ends with them
+}
+
+type phase int
+
+const (
+	before phase = iota
+	during
+	after
+)
+
+type tileKey struct {
+	n      *ir.Node
+	rd, cd string
+}
+
+func (sc *scope) block(k *kernelBuilder, l *layout, in map[*ir.Node]bool, seq string) *block {
+	b := &block{k: k, sc: sc, lay: l, in: in, base: map[string]*ints.Expr{}, tiles: map[tileKey]*kernel.Tile{}, when: map[*ir.Node]phase{}, uses: map[*ir.Node]int{}}
+	for i := range l.axes {
+		a := &l.axes[i]
+		switch a.kind {
+		case axisOne, axisRows, axisCols:
+			if a.dim.Static() && a.dim.Size == 1 {
+				a.kind = axisOne
+				b.base[a.dim.Name] = ints.C(0)
+				continue
+			}
+			step := 1
+			if a.kind != axisOne {
+				if a.dim.Static() {
+					a.step = min(a.step, a.dim.Size)
+				}
+				step = a.step
+			}
+			v := fmt.Sprintf("g%d", len(b.grid))
+			b.grid = append(b.grid, kernel.Axis{Var: v, Extent: b.extent(a.dim), Step: step})
+			b.base[a.dim.Name] = ints.V(v)
+		case axisSeq:
+			b.seq = seq
+			b.base[a.dim.Name] = ints.V("s")
+		}
+	}
+	for n := range in {
+		for _, a := range n.Args {
+			b.uses[a]++
+		}
+		if k.note == "" && len(n.Pos()) > 0 {
+			k.note = n.Pos()[0].String()
+		}
+	}
+	return b
+}
+
+// extent is the number of elements that a dimension has in this launch.
+func (b *block) extent(d ir.Dim) *ints.Expr {
+	switch {
+	case d.Clock != nil:
+		return b.sc.rowCount(b.k, d.Clock)
+	case d.Len != nil:
+		return b.k.expr(d.Len)
+	}
+	return ints.C(int64(d.Size))
+}
+
+// span gives a dimension's size in a tile and how much of it is valid.
+func (b *block) span(d ir.Dim) (int, *ints.Expr) {
+	a := b.lay.find(d.Name)
+	if a == nil || a.kind == axisLocal {
+		return d.Size, nil
+	}
+	if a.kind == axisOne {
+		return 1, nil
+	}
+	if d.Static() && d.Size%a.step == 0 {
+		return a.step, nil
+	}
+	return a.step, ints.Least(ints.C(int64(a.step)), ints.Minus(b.extent(d), b.base[d.Name]))
+}
+
+// wide gives n's dimensions that have more than one element in a tile.
+func (b *block) wide(n *ir.Node) []ir.Dim {
+	var out []ir.Dim
+	for _, d := range n.Type.Dims {
+		if a := b.lay.find(d.Name); a != nil && a.kind == axisOne || d.Static() && d.Size == 1 {
+			continue
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// orient says which dimension of n runs down a tile and which along it where
+// nobody asks for anything else.
+func (b *block) orient(n *ir.Node) (rd, cd string) {
+	w := b.wide(n)
+	switch len(w) {
+	case 0:
+		return "", ""
+	case 1:
+		if a := b.lay.find(w[0].Name); a != nil && (a.kind == axisRows || a.kind == axisSeq) {
+			return w[0].Name, ""
+		}
+		return "", w[0].Name
+	case 2:
+		if a := b.lay.find(w[1].Name); a != nil && (a.kind == axisRows || a.kind == axisSeq) {
+			return w[1].Name, w[0].Name
+		}
+		return w[0].Name, w[1].Name
+	}
+	fail(n, "internal: %s does not fit a tile", n.Type)
+	return "", ""
+}
+
+func dimOf(n *ir.Node, name string) ir.Dim { return n.Type.Dims[n.Type.Find(name)] }
+
+func (b *block) has(n *ir.Node, name string) bool {
+	if name == "" {
+		return false
+	}
+	for _, d := range b.wide(n) {
+		if d.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// fresh declares a tile for n in that orientation.
+func (b *block) fresh(n *ir.Node, rd, cd string) *kernel.Tile {
+	rows, cols := 1, 1
+	var vr, vc *ints.Expr
+	if rd != "" {
+		rows, vr = b.span(dimOf(n, rd))
+	}
+	if cd != "" {
+		cols, vc = b.span(dimOf(n, cd))
+	}
+	return b.k.tile(tileElem(n.Type.Elem), rows, cols, vr, vc)
+}
+
+func tileElem(e elem.Type) elem.Type {
+	switch e {
+	case elem.I32, elem.I64:
+		return e
+	}
+	return elem.F32
+}
+
+// phaseOf says in which part of the program a value is known.
+func (b *block) phaseOf(n *ir.Node) phase {
+	if b.seq == "" {
+		return before
+	}
+	if p, ok := b.when[n]; ok {
+		return p
+	}
+	p := before
+	if b.in[n] {
+		for _, a := range n.Args {
+			p = max(p, b.phaseOf(a))
+		}
+		if p == during && n.Type.Find(b.seq) < 0 {
+			p = after
+		}
+	} else if n.Type.Find(b.seq) >= 0 {
+		p = during
+	}
+	b.when[n] = p
+	return p
+}
+
+func (b *block) emit(p phase, s kernel.Stmt) { b.code[p] = append(b.code[p], s) }
+
+// indices gives the index of each dimension of n for element (r, c) of a tile.
+func (b *block) indices(n *ir.Node, rd, cd string) map[string]*ints.Expr {
+	idx := map[string]*ints.Expr{}
+	for _, d := range n.Type.Dims {
+		e := ints.C(0)
+		if v, ok := b.base[d.Name]; ok {
+			e = v
+		}
+		switch d.Name {
+		case rd:
+			e = ints.Plus(e, ints.V(kernel.Row))
+		case cd:
+			e = ints.Plus(e, ints.V(kernel.Col))
+		}
+		idx[d.Name] = e
+	}
+	return idx
+}
+
+// columns reports whether c occurs in exactly one index (or in none, where
+// there are no columns), with factor 1.
+func columns(idx []*ints.Expr, want bool) bool {
+	found := 0
+	for _, e := range idx {
+		if !e.Has(kernel.Col) {
+			continue
+		}
+		if c, _, ok := e.Coeff(kernel.Col); !ok || c != 1 {
+			return false
+		}
+		found++
+	}
+	return found == 1 || found == 0 && !want
+}
+
+// tile gives the tile of n with rd down and cd along it ("" : one element).
+func (b *block) tile(n *ir.Node, rd, cd string) *kernel.Tile {
+	key := tileKey{n, rd, cd}
+	if t, ok := b.tiles[key]; ok {
+		return t
+	}
+	if t, ok := b.tiles[tileKey{n, cd, rd}]; ok && b.in[n] {
+		return b.transposed(key, t)
+	}
+	var t *kernel.Tile
+	if b.in[n] {
+		t = b.compute(n, rd, cd)
+	} else {
+		t = b.load(n, rd, cd)
+	}
+	b.tiles[key] = t
+	return t
+}
+
+func (b *block) transposed(key tileKey, from *kernel.Tile) *kernel.Tile {
+	t := b.fresh(key.n, key.rd, key.cd)
+	b.emit(b.phaseOf(key.n), &kernel.Transpose{Dst: t, Src: from, Note: note(key.n)})
+	b.tiles[key] = t
+	return t
+}
+
+// note is a statement's provenance.
+func note(n *ir.Node) string {
+	if len(n.Pos()) == 0 {
+		return n.Op.Name
+	}
+	p := n.Pos()[0]
+	return fmt.Sprintf("%s:%d %s", p.File, p.Line, n.Op.Name)
+}
+
+// load reads a stored value.
+func (b *block) load(n *ir.Node, rd, cd string) *kernel.Tile {
+	s, idx := b.sc.address(b.k, n, b.indices(n, rd, cd))
+	if cd != "" && !columns(idx, true) {
+		if rd == "" || b.loads(n, cd, rd) {
+			key := tileKey{n, cd, rd}
+			t, ok := b.tiles[key]
+			if !ok {
+				t = b.load(n, cd, rd)
+				b.tiles[key] = t
+			}
+			return b.transposed(tileKey{n, rd, cd}, t)
+		}
+		fail(n, "internal: %s cannot be read as a tile of %s by %s", n.Type, rd, cd)
+	}
+	t := b.fresh(n, rd, cd)
+	b.emit(b.phaseOf(n), &kernel.Load{Dst: t, Buf: b.k.buf(s, false), Idx: idx, Note: note(n)})
+	return t
+}
+
+// loads reports whether memory holds n so that cd can run along a tile.
+func (b *block) loads(n *ir.Node, rd, cd string) bool {
+	if cd == "" {
+		return true
+	}
+	_, idx := b.sc.address(b.k, n, b.indices(n, rd, cd))
+	return columns(idx, true)
+}
+
+// out computes a node and stores it wherever it is wanted.
+func (b *block) out(n *ir.Node) {
+	for _, s := range b.sc.destination(n) {
+		b.storeTo(n, s)
+	}
+}
+
+// storeTo stores a value to a place; it happens after everything was computed.
+func (b *block) storeTo(n *ir.Node, s *store) {
+	rd, cd := b.orient(n)
+	idx := b.sc.index(b.k, s, n.Type, b.indices(n, rd, cd))
+	if cd != "" && !columns(idx, true) {
+		rd, cd = cd, rd
+		idx = b.sc.index(b.k, s, n.Type, b.indices(n, rd, cd))
+		if cd != "" && !columns(idx, true) {
+			fail(n, "internal: %s cannot be stored", n.Type)
+		}
+	}
+	t := b.tile(n, rd, cd)
+	if s.limit != nil {
+		for i := range b.grid {
+			if a := b.lay.find(n.Type.Dims[0].Name); a != nil && ints.Equal(b.base[a.dim.Name], ints.V(b.grid[i].Var)) {
+				limit := b.k.expr(s.limit)
+				b.grid[i].Extent = limit
+				t.ValidRows = ints.Least(ints.C(int64(a.step)), ints.Minus(limit, ints.V(b.grid[i].Var)))
+			}
+		}
+	}
+	p := b.phaseOf(n)
+	st := &kernel.Store{Buf: b.k.buf(s, true), Idx: idx, Src: t, Note: note(n)}
+	if p == during {
+		b.emit(during, st)
+		return
+	}
+	b.last(st)
+}
+
+func (b *block) last(s kernel.Stmt) { b.stores = append(b.stores, s) }
+
+// end adds the block's program to the kernel.
+func (b *block) end() {
+	body := b.code[before]
+	if b.seq != "" {
+		a := b.lay.find(b.seq)
+		body = append(body, &kernel.For{Var: "s", Lo: ints.C(0), Hi: ints.C(int64(a.dim.Size)), Step: a.step, Stages: 1, Body: b.code[during]})
+		body = append(body, b.code[after]...)
+	}
+	body = append(body, b.stores...)
+	b.k.k.Parts = append(b.k.k.Parts, kernel.Part{Grid: b.grid, Body: body})
+}

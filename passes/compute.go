@@ -1,0 +1,501 @@
+package passes
+
+import (
+	"slices"
+
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// valOps are the element-wise ops that a map computes in one step.
+var valOps = map[string]kernel.ValOp{
+	"neg": kernel.Neg, "abs": kernel.Abs, "exp": kernel.Exp, "log": kernel.Log, "sqrt": kernel.Sqrt, "rsqrt": kernel.Rsqrt,
+	"sigmoid": kernel.Sigmoid, "silu": kernel.Silu, "softplus": kernel.Softplus, "tanh": kernel.Tanh, "costurn": kernel.CosTurn,
+	"sinturn": kernel.SinTurn, "floor": kernel.Floor, "add": kernel.Add, "sub": kernel.Sub, "mul": kernel.Mul, "div": kernel.Div,
+	"mod": kernel.Mod, "max": kernel.Max, "min": kernel.Min, "lt": kernel.Less, "le": kernel.AtMost, "eq": kernel.Same,
+	"and": kernel.Both, "or": kernel.Either, "not": kernel.Not, "select": kernel.Choose,
+}
+
+// pointwise reports whether n can stand inside a map's expression.
+func pointwise(n *ir.Node) bool {
+	if _, ok := valOps[n.Op.Name]; ok {
+		return true
+	}
+	switch n.Op.Name {
+	case "cast", "turns", "expand", "stop":
+		return true
+	}
+	return false
+}
+
+// compute emits what gives the tile of a node of this block's group.
+func (b *block) compute(n *ir.Node, rd, cd string) *kernel.Tile {
+	switch n.Op.Name {
+	case "dot":
+		return b.dot(n, rd, cd)
+	case "sum", "maximum":
+		return b.reduce(n, rd, cd)
+	case "slice":
+		return b.cut(n, rd, cd)
+	case "concat":
+		return b.paste(n, n.Args, rd, cd)
+	case "pad":
+		return b.paste(n, nil, rd, cd)
+	case "gather", "take":
+		return b.gather(n, rd, cd)
+	case "shift":
+		return b.shift(n, rd, cd)
+	}
+	if !pointwise(n) {
+		fail(n, "internal: %s has no schedule inside a group", n.Op.Name)
+	}
+	t := b.fresh(n, rd, cd)
+	v := b.expr(n, rd, cd)
+	if n.Type.Elem == elem.Bool {
+		v = kernel.F(kernel.ToF32, v)
+	}
+	b.emit(b.phaseOf(n), &kernel.Map{Dst: t, Expr: v, Note: note(n)})
+	return t
+}
+
+func (b *block) part(n *ir.Node, rd, cd string) (string, string) {
+	if !b.has(n, rd) {
+		rd = ""
+	}
+	if !b.has(n, cd) {
+		cd = ""
+	}
+	return rd, cd
+}
+
+// value gives n as it occurs in a map over (rd, cd).
+func (b *block) value(n *ir.Node, rd, cd string) *kernel.Val {
+	for n.Op.Name == "expand" || n.Op.Name == "stop" {
+		n = n.Args[0]
+	}
+	rd, cd = b.part(n, rd, cd)
+	switch n.Op.Name {
+	case "const":
+		if n.Type.Elem.Float() {
+			return kernel.N(float32(n.Attr.Value))
+		}
+		return kernel.IndexOf(ints.C(int64(n.Attr.Value)))
+	case "index":
+		d := n.Type.Dims[0]
+		return kernel.IndexOf(ints.Plus(b.sc.rowNumber(b.k, d.Clock), b.indices(n, rd, cd)[d.Name]))
+	case "iota":
+		return kernel.IndexOf(b.indices(n, rd, cd)[n.Type.Dims[0].Name])
+	case "chunk.index":
+		return kernel.IndexOf(b.k.slot("chunk"))
+	}
+	if b.in[n] && pointwise(n) && (n.Type.Elem == elem.Bool || b.inline(n)) {
+		return b.expr(n, rd, cd)
+	}
+	v := kernel.R(b.tile(n, rd, cd))
+	if n.Type.Elem == elem.Bool {
+		return kernel.F(kernel.Not, kernel.F(kernel.Same, v, kernel.N(0)))
+	}
+	return v
+}
+
+// inline reports whether a node may be computed where it is used, because it is
+// used once and takes as many elements there as here.
+func (b *block) inline(n *ir.Node) bool {
+	if b.uses[n] != 1 || b.sc.root[n] || b.sc.next[n] != nil {
+		return false
+	}
+	users := b.sc.users[n]
+	return len(users) == 1 && b.in[users[0]] && len(b.wide(users[0])) == len(b.wide(n)) && b.phaseOf(users[0]) == b.phaseOf(n)
+}
+
+// expr gives a pointwise node over its operands.
+func (b *block) expr(n *ir.Node, rd, cd string) *kernel.Val {
+	switch n.Op.Name {
+	case "expand", "stop":
+		return b.value(n.Args[0], rd, cd)
+	case "cast":
+		v := b.value(n.Args[0], rd, cd)
+		switch {
+		case n.Type.Elem.Float() && v.Elem != elem.F32:
+			return kernel.F(kernel.ToF32, v)
+		case n.Type.Elem == elem.I64 && v.Elem != elem.I64:
+			return kernel.F(kernel.ToI64, v)
+		case n.Type.Elem == elem.BF16 || n.Type.Elem == elem.F16 || n.Type.Elem == elem.I32 || n.Type.Elem == elem.Bool:
+			if n.Args[0].Type.Elem != n.Type.Elem {
+				fail(n, "a cast of %s to %s is not compiled; store the value as %s in a state or weight instead", n.Args[0].Type.Elem, n.Type.Elem, n.Type.Elem)
+			}
+		}
+		return v
+	case "turns":
+		// position × fraction wraps around 2^64, which is a whole turn.
+		d := n.Type.Dims[len(n.Type.Dims)-1]
+		table := b.sc.lw.fractions(b.k, n)
+		t := b.fractionTile(n, table, d, rd, cd)
+		x := b.value(n.Args[0], rd, cd)
+		if x.Elem != elem.I64 {
+			x = kernel.F(kernel.ToI64, x)
+		}
+		return kernel.F(kernel.Turns, kernel.F(kernel.Mul, x, t))
+	}
+	args := make([]*kernel.Val, len(n.Args))
+	wide := false
+	for i, a := range n.Args {
+		args[i] = b.value(a, rd, cd)
+		wide = wide || args[i].Elem == elem.I64
+	}
+	for i := range args { // integers of two widths meet in 64 bits
+		if wide && args[i].Elem == elem.I32 {
+			args[i] = kernel.F(kernel.ToI64, args[i])
+		}
+	}
+	return kernel.F(valOps[n.Op.Name], args...)
+}
+
+// fractions is a node that stands for the table of a turns op.
+func (lw *lowerer) fractions(k *kernelBuilder, n *ir.Node) *ir.Node {
+	d := n.Type.Dims[len(n.Type.Dims)-1]
+	return &ir.Node{Op: ir.Ops["table"], Type: ir.Type{Elem: elem.I64, Dims: []ir.Dim{d}}, Attr: ir.Attr{Elem: elem.I64, Dims: []ir.Dim{d}, Ints: n.Attr.Ints}}
+}
+
+func (b *block) fractionTile(n, table *ir.Node, d ir.Dim, rd, cd string) *kernel.Val {
+	rd, cd = b.part(table, rd, cd)
+	key := tileKey{n, "fractions" + rd, cd}
+	t, ok := b.tiles[key]
+	if !ok {
+		t = b.load(table, rd, cd)
+		b.tiles[key] = t
+	}
+	return kernel.R(t)
+}
+
+// operand asks for a product's operand with the two dimensions in either order;
+// swapped says that a runs along it and k down it.
+func (b *block) operand(n *ir.Node, a, k string) (t *kernel.Tile, swapped bool) {
+	if !b.has(n, a) {
+		a = ""
+	}
+	for n.Op.Name == "expand" && b.in[n] {
+		n = n.Args[0]
+	}
+	if !b.in[n] {
+		if _, ok := b.tiles[tileKey{n, k, a}]; ok && b.tiles[tileKey{n, a, k}] == nil {
+			return b.tile(n, k, a), true
+		}
+		if b.loads(n, a, k) {
+			return b.tile(n, a, k), false
+		}
+		return b.tile(n, k, a), true
+	}
+	if rd, cd := b.orient(n); rd == k && cd == a {
+		return b.tile(n, k, a), true
+	}
+	return b.tile(n, a, k), false
+}
+
+// dot: a product of tiles, or row by row where both operands have the rows.
+func (b *block) dot(n *ir.Node, rd, cd string) *kernel.Tile {
+	over := n.Attr.Over[0]
+	x, y := n.Args[0], n.Args[1]
+	for _, d := range []string{rd, cd} {
+		if b.has(x, d) && b.has(y, d) {
+			return b.rowwise(n, rd, cd)
+		}
+	}
+	if !b.has(x, over) || !b.has(y, over) { // one term: the summed dimension has one element
+		return b.rowwise(n, rd, cd)
+	}
+	if b.has(x, cd) || b.has(y, rd) {
+		x, y = y, x
+	}
+	p := b.phaseOf(n)
+	dst := b.fresh(n, rd, cd)
+	acc := over == b.seq && b.seq != ""
+	if acc {
+		b.emit(before, &kernel.Map{Dst: dst, Expr: kernel.N(0), Note: note(n)})
+		p = during
+	}
+	left, swappedA := b.operand(x, rd, over)
+	// The right operand wants its columns adjacent: [k, n], else [n, k].
+	right, swappedB := b.operand(y, cd, over)
+	if !b.in[y] && !swappedB && b.loads(y, over, cd) {
+		right, swappedB = b.tile(y, over, cd), true
+	}
+	b.emit(p, &kernel.Dot{Dst: dst, A: left, B: right, TransA: swappedA, TransB: !swappedB, Acc: acc, Note: note(n)})
+	return dst
+}
+
+// rowwise computes a product whose operands share their rows: element by
+// element, then a sum.
+func (b *block) rowwise(n *ir.Node, rd, cd string) *kernel.Tile {
+	over := n.Attr.Over[0]
+	k := over
+	if !b.has(n.Args[0], over) && !b.has(n.Args[1], over) {
+		k = ""
+	}
+	if over == b.seq && b.seq != "" {
+		fail(n, "internal: a row-wise product over the walked dimension")
+	}
+	row := rd
+	if row == "" {
+		row = cd
+	}
+	size, valid := 1, (*ints.Expr)(nil)
+	x := n.Args[0]
+	if x.Type.Find(over) < 0 {
+		x = n.Args[1]
+	}
+	if k != "" {
+		size, valid = b.span(dimOf(x, over))
+	}
+	rows, vr := 1, (*ints.Expr)(nil)
+	if row != "" {
+		rows, vr = b.span(dimOf(n, row))
+	}
+	prod := b.k.tile(elem.F32, rows, size, vr, valid)
+	p := b.phaseOf(n)
+	b.emit(p, &kernel.Map{Dst: prod, Expr: kernel.F(kernel.Mul, b.value(n.Args[0], row, k), b.value(n.Args[1], row, k)), Note: note(n)})
+	col := b.k.tile(elem.F32, rows, 1, vr, nil)
+	b.emit(p, &kernel.Reduce{Dst: col, Src: prod, Op: kernel.Sum, Note: note(n)})
+	if cd == "" {
+		return col
+	}
+	t := b.fresh(n, rd, cd)
+	b.emit(p, &kernel.Transpose{Dst: t, Src: col, Note: note(n)})
+	return t
+}
+
+// reduce sums, or takes the largest, over whole dimensions of a tile and over
+// the walked one.
+func (b *block) reduce(n *ir.Node, rd, cd string) *kernel.Tile {
+	x := n.Args[0]
+	op := kernel.Sum
+	if n.Op.Name == "maximum" {
+		op = kernel.Largest
+	}
+	var over []string
+	walked := false
+	for _, o := range n.Attr.Over {
+		switch {
+		case o == b.seq && b.seq != "":
+			walked = true
+		case b.has(x, o):
+			over = append(over, o)
+		}
+	}
+	// What is left of x's tile once the inner sums are taken: rows r, columns c.
+	r, c := rd, cd
+	if walked {
+		if rd != "" && cd != "" {
+			fail(n, "internal: a sum over rows of a tile of two more dimensions")
+		}
+		r = b.seq
+		c = rd + cd
+	}
+	p := b.phaseOf(n)
+	if walked {
+		p = during
+	}
+	var t *kernel.Tile
+	switch len(over) {
+	case 0:
+		t = b.operandTile(x, r, c)
+	case 1:
+		switch {
+		case c == "": // along the columns
+			src := b.operandTile(x, r, over[0])
+			t = b.k.tile(elem.F32, src.Rows, 1, src.ValidRows, nil)
+			b.emit(p, &kernel.Reduce{Dst: t, Src: src, Op: op, Note: note(n)})
+		case r == "": // down the rows
+			src := b.operandTile(x, over[0], c)
+			t = b.k.tile(elem.F32, 1, src.Cols, nil, src.ValidCols)
+			b.emit(p, &kernel.Reduce{Dst: t, Src: src, Op: op, OverRows: true, Note: note(n)})
+		default:
+			fail(n, "internal: a sum inside a tile of two more dimensions")
+		}
+	case 2:
+		src := b.operandTile(x, over[0], over[1])
+		col := b.k.tile(elem.F32, src.Rows, 1, src.ValidRows, nil)
+		b.emit(p, &kernel.Reduce{Dst: col, Src: src, Op: op, Note: note(n)})
+		t = b.k.tile(elem.F32, 1, 1, nil, nil)
+		b.emit(p, &kernel.Reduce{Dst: t, Src: col, Op: op, OverRows: true, Note: note(n)})
+	default:
+		fail(n, "internal: a sum over %d dimensions of a tile", len(over))
+	}
+	if !walked {
+		if len(over) == 0 && t.Rows*t.Cols > 0 { // nothing to sum: a copy of the tile
+			return t
+		}
+		return t
+	}
+	sum := b.k.tile(elem.F32, 1, t.Cols, nil, t.ValidCols)
+	b.emit(p, &kernel.Reduce{Dst: sum, Src: t, Op: op, OverRows: true, Note: note(n)})
+	acc := b.k.tile(elem.F32, 1, t.Cols, nil, t.ValidCols)
+	b.emit(before, &kernel.Map{Dst: acc, Expr: kernel.N(0), Note: note(n)})
+	b.emit(p, &kernel.Map{Dst: acc, Expr: kernel.F(kernel.Add, kernel.R(acc), kernel.R(sum)), Note: note(n)})
+	if rd != "" && t.Cols > 1 {
+		col := b.fresh(n, rd, cd)
+		b.emit(after, &kernel.Transpose{Dst: col, Src: acc, Note: note(n)})
+		return col
+	}
+	return acc
+}
+
+// operandTile gives x as an f32 tile of exactly those dimensions, computing a
+// map where x is repeated along one of them.
+func (b *block) operandTile(x *ir.Node, rd, cd string) *kernel.Tile {
+	y := x
+	for y.Op.Name == "expand" || y.Op.Name == "stop" {
+		y = y.Args[0]
+	}
+	full := (rd == "" || b.has(y, rd)) && (cd == "" || b.has(y, cd)) && y.Op.Name != "const"
+	if full && y.Type.Elem.Float() {
+		return b.tile(y, rd, cd)
+	}
+	t := b.fresh(x, rd, cd)
+	b.emit(b.phaseOf(x), &kernel.Map{Dst: t, Expr: b.value(x, rd, cd), Note: note(x)})
+	return t
+}
+
+// cut takes a window of a tile.
+func (b *block) cut(n *ir.Node, rd, cd string) *kernel.Tile {
+	x := n.Args[0]
+	if !b.in[x] {
+		return b.load(n, rd, cd)
+	}
+	src := b.tile(x, rd, cd)
+	t := b.fresh(n, rd, cd)
+	s := &kernel.Slice{Dst: t, Src: src, Note: note(n)}
+	switch n.Attr.Dim {
+	case rd:
+		s.Row = n.Attr.Start
+	case cd:
+		s.Col = n.Attr.Start
+	default:
+		// A slice of one element leaves the tile: the source has the dimension still.
+		if b.has(x, n.Attr.Dim) {
+			if rd == "" {
+				src = b.tile(x, n.Attr.Dim, cd)
+				s.Row = n.Attr.Start
+			} else {
+				src = b.tile(x, rd, n.Attr.Dim)
+				s.Col = n.Attr.Start
+			}
+			s.Src = src
+		}
+	}
+	b.emit(b.phaseOf(n), s)
+	return t
+}
+
+// paste puts tiles side by side; pad is one of them on zeros.
+func (b *block) paste(n *ir.Node, parts []*ir.Node, rd, cd string) *kernel.Tile {
+	p := b.phaseOf(n)
+	t := b.fresh(n, rd, cd)
+	at := 0
+	if parts == nil {
+		parts = n.Args
+		at = n.Attr.Start
+		b.emit(p, &kernel.Map{Dst: t, Expr: kernel.N(0), Note: note(n)})
+	}
+	for _, a := range parts {
+		s := &kernel.Paste{Dst: t, Note: note(n)}
+		switch n.Attr.Dim {
+		case rd:
+			s.Row = at
+		case cd:
+			s.Col = at
+		}
+		ar, ac := rd, cd
+		if dimOf(a, n.Attr.Dim).Size == 1 {
+			ar, ac = b.part(a, rd, cd)
+		}
+		s.Src = b.operandTile(a, ar, ac)
+		b.emit(p, s)
+		at += dimOf(a, n.Attr.Dim).Size
+	}
+	return t
+}
+
+// gather reads rows of a stored value by number.
+func (b *block) gather(n *ir.Node, rd, cd string) *kernel.Tile {
+	table, idx := n.Args[0], n.Args[1]
+	if b.in[table] {
+		fail(n, "internal: rows of a value computed in the same group")
+	}
+	numbers := b.wide(idx)
+	row, col := rd, cd
+	swap := len(numbers) == 1 && numbers[0].Name == cd
+	if swap {
+		row, col = cd, rd
+	}
+	if len(numbers) > 1 {
+		fail(n, "row numbers of two dimensions are not compiled; found %s", idx.Type)
+	}
+	pick := b.indexTile(idx, row)
+	at := b.indices(n, row, col)
+	first := table.Type.Dims[0]
+	x := ints.V(kernel.Pick)
+	if n.Op.Name == "take" { // numbered from the start of the clock; the buffer begins with this call's rows
+		x = ints.Minus(x, b.sc.rowNumber(b.k, first.Clock))
+	}
+	from := map[string]*ints.Expr{first.Name: x}
+	for _, d := range table.Type.Dims[1:] {
+		from[d.Name] = at[d.Name]
+	}
+	s, index := b.sc.address(b.k, table, from)
+	t := b.k.tile(tileElem(n.Type.Elem), 1, 1, nil, nil)
+	if row != "" {
+		t.Rows, t.ValidRows = b.span(dimOf(n, row))
+	}
+	if col != "" {
+		t.Cols, t.ValidCols = b.span(dimOf(n, col))
+	}
+	b.emit(b.phaseOf(n), &kernel.Load{Dst: t, Buf: b.k.buf(s, false), Idx: index, Gather: pick, Note: note(n)})
+	if !swap {
+		return t
+	}
+	u := b.fresh(n, rd, cd)
+	b.emit(b.phaseOf(n), &kernel.Transpose{Dst: u, Src: t, Note: note(n)})
+	return u
+}
+
+// indexTile gives row numbers as a column of integers.
+func (b *block) indexTile(idx *ir.Node, row string) *kernel.Tile {
+	if !b.has(idx, row) {
+		row = ""
+	}
+	if b.in[idx] && pointwise(idx) || leaf(idx) && !slices.Contains([]string{"input", "table", "param", "kept", "state"}, idx.Op.Name) {
+		key := tileKey{idx, row, ""}
+		if t, ok := b.tiles[key]; ok {
+			return t
+		}
+		v := b.value(idx, row, "")
+		t := b.k.tile(v.Elem, 1, 1, nil, nil)
+		if row != "" {
+			t.Rows, t.ValidRows = b.span(dimOf(idx, row))
+		}
+		b.emit(b.phaseOf(idx), &kernel.Map{Dst: t, Expr: v, Note: note(idx)})
+		b.tiles[key] = t
+		return t
+	}
+	return b.tile(idx, row, "")
+}
+
+// shift reads a history some rows back, and zero before the stream's first row.
+func (b *block) shift(n *ir.Node, rd, cd string) *kernel.Tile {
+	rows := n.Type.Dims[0]
+	at := b.indices(n, rd, cd)
+	back := ints.C(int64(n.Attr.Start))
+	number := ints.Minus(ints.Plus(b.sc.rowNumber(b.k, rows.Clock), at[rows.Name]), back)
+	// The address stays inside the buffer where the row does not exist.
+	at[rows.Name] = ints.Minus(at[rows.Name], back)
+	s, idx := b.sc.address(b.k, n.Args[0], at)
+	t := b.fresh(n, rd, cd)
+	b.emit(b.phaseOf(n), &kernel.Load{Dst: t, Buf: b.k.buf(s, false), Idx: idx, Note: note(n)})
+	u := b.fresh(n, rd, cd)
+	test := kernel.TestOf(ints.Bin(ints.Le, ints.C(0), number))
+	b.emit(b.phaseOf(n), &kernel.Map{Dst: u, Expr: kernel.F(kernel.Choose, test, kernel.R(t), kernel.N(0)), Note: note(n)})
+	return u
+}

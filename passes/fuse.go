@@ -1,0 +1,401 @@
+package passes
+
+import (
+	"slices"
+
+	"github.com/memc-lang/memc/ir"
+)
+
+// fuse says which nodes one kernel computes. Values that are only another way
+// to address a stored one (views, slices of stored values, a queue's tail) need
+// no kernel; everything else starts a group of its own and joins those of its
+// operands where one grid serves both. A scan's rows become one recur group
+// where a whole piece of a chunk fits into a block's tiles, likewise its write;
+// an attend and a recur that do not reach each other become a hybrid.
+func fuse(g *ir.Graph) (*ir.Graph, error) { return fuseFor(g, DefaultTiling, true) }
+
+// DefaultTiling is what fuse assumes of a machine; lowering uses the machine's own.
+var DefaultTiling = Tiling{Rows: 64, Cols: 64, MapElems: 8192, AttendQ: 32, RecurRows: 64, Panel: 32, MaxNear: 1 << 18}
+
+func fuseFor(g *ir.Graph, t Tiling, join bool) (*ir.Graph, error) {
+	r := newRebuild(g.B, func(n *ir.Node, args []*ir.Node) *ir.Node {
+		if n.Op.Name != "scan" || n.Body.Write == nil {
+			return nil
+		}
+		body, write := *n.Body, *n.Body.Write
+		body.Groups = fuseRegion(append(slices.Clone(body.Rows), body.Kept...), t, "", join)
+		write.Groups = fuseRegion(write.Roots(), t, ir.RowDim(body.Clock).Name, join)
+		body.Write = &write
+		s, err := g.B.Scan(n.Attr.Name, &body, args...)
+		if err != nil {
+			panic(err)
+		}
+		return s
+	})
+	h := r.graph(g)
+	f := newFuser(h.Roots(), t, join)
+	f.grow()
+	if join {
+		f.hybrids()
+	}
+	h.Groups = f.list()
+	return h, nil
+}
+
+// fuseRegion groups a scan's rows or its write, as one group if that is possible.
+func fuseRegion(roots []*ir.Node, t Tiling, seq string, join bool) []ir.Group {
+	f := newFuser(roots, t, join)
+	if join && f.whole(seq) {
+		return f.list()
+	}
+	f.grow()
+	return f.list()
+}
+
+type fuser struct {
+	t      Tiling
+	join   bool
+	order  []*ir.Node
+	roots  map[*ir.Node]bool
+	users  map[*ir.Node][]*ir.Node
+	group  map[*ir.Node]*cluster
+	groups []*cluster
+}
+
+type cluster struct {
+	kind  string
+	nodes map[*ir.Node]bool
+	fixed bool // takes no further nodes
+}
+
+func newFuser(roots []*ir.Node, t Tiling, join bool) *fuser {
+	f := &fuser{t: t, join: join, roots: map[*ir.Node]bool{}, users: map[*ir.Node][]*ir.Node{}, group: map[*ir.Node]*cluster{}}
+	for _, r := range roots {
+		f.roots[r] = true
+	}
+	f.order = ir.Postorder(roots...)
+	for _, n := range f.order {
+		for _, a := range n.Args {
+			f.users[a] = append(f.users[a], n)
+		}
+	}
+	return f
+}
+
+// leaf reports whether a value exists without being computed.
+func leaf(n *ir.Node) bool {
+	switch n.Op.Name {
+	case "input", "weight", "state", "param", "kept", "const", "table", "iota", "index", "chunk.index":
+		return true
+	}
+	return false
+}
+
+// alias reports whether a value is always only a way to address its operand.
+func alias(n *ir.Node) bool {
+	switch n.Op.Name {
+	case "view", "last", "suffix", "tail", "result", "keep", "stop":
+		return true
+	}
+	return false
+}
+
+// alone reports whether an op has a schedule of its own.
+func alone(n *ir.Node) bool {
+	switch n.Op.Name {
+	case "attend", "scan", "prefix":
+		return true
+	case "concat":
+		d := n.Type.Dims[n.Type.Find(n.Attr.Dim)]
+		return !d.Static()
+	}
+	return false
+}
+
+func (f *fuser) grow() {
+	for _, n := range f.order {
+		switch {
+		case leaf(n) || alias(n):
+			continue
+		case (n.Op.Name == "slice" || n.Op.Name == "expand") && f.group[n.Args[0]] == nil:
+			continue // an address
+		case alone(n):
+			kind := "map"
+			if n.Op.Name == "attend" || n.Op.Name == "scan" {
+				kind = n.Op.Name
+			}
+			f.add(&cluster{kind: kind, nodes: map[*ir.Node]bool{n: true}, fixed: true})
+			continue
+		}
+		c := &cluster{nodes: map[*ir.Node]bool{n: true}}
+		f.add(c)
+		if !f.join {
+			continue
+		}
+		for _, a := range n.Args {
+			if p := f.group[a]; p != nil && p != f.group[n] && !p.fixed {
+				f.merge(p, f.group[n])
+			}
+		}
+	}
+	for _, c := range f.groups {
+		if c.kind == "" {
+			if l, ok := lay(f.set(c.nodes), f.t, false, ""); ok {
+				c.kind = l.kind
+			} else {
+				c.kind = "map"
+			}
+		}
+	}
+}
+
+func (f *fuser) add(c *cluster) {
+	f.groups = append(f.groups, c)
+	for n := range c.nodes {
+		f.group[n] = c
+	}
+}
+
+// set is what the layout needs of some nodes: which of them must be stored.
+func (f *fuser) set(nodes map[*ir.Node]bool) *set {
+	s := &set{nodes: nodes}
+	for _, n := range f.order {
+		if nodes[n] && (f.roots[n] || slices.ContainsFunc(f.users[n], func(u *ir.Node) bool { return !nodes[u] })) {
+			s.outs = append(s.outs, n)
+		}
+	}
+	return s
+}
+
+// merge joins two groups into one where a grid serves both and no third group
+// stands between them.
+func (f *fuser) merge(a, b *cluster) bool {
+	if f.between(a, b) || f.between(b, a) {
+		return false
+	}
+	both := map[*ir.Node]bool{}
+	for n := range a.nodes {
+		both[n] = true
+	}
+	for n := range b.nodes {
+		both[n] = true
+	}
+	// Nothing of the union may be read through an address by the union itself.
+	for n := range both {
+		if reached := f.throughAlias(n, both); reached {
+			return false
+		}
+	}
+	if _, ok := lay(f.set(both), f.t, false, ""); !ok {
+		return false
+	}
+	a.nodes = both
+	for n := range both {
+		f.group[n] = a
+	}
+	f.groups = slices.DeleteFunc(f.groups, func(c *cluster) bool { return c == b })
+	return true
+}
+
+// throughAlias reports whether n reads another node of the set by way of a view.
+func (f *fuser) throughAlias(n *ir.Node, in map[*ir.Node]bool) bool {
+	for _, a := range n.Args {
+		for !in[a] && len(a.Args) > 0 && f.group[a] == nil {
+			a = a.Args[0]
+			if in[a] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// between reports whether b depends on a through another group.
+func (f *fuser) between(a, b *cluster) bool {
+	seen := map[*ir.Node]bool{}
+	var walk func(n *ir.Node) bool
+	walk = func(n *ir.Node) bool {
+		if seen[n] {
+			return false
+		}
+		seen[n] = true
+		for _, u := range f.users[n] {
+			if a.nodes[u] {
+				continue
+			}
+			if b.nodes[u] {
+				if !a.nodes[n] {
+					return true
+				}
+				continue
+			}
+			if walk(u) {
+				return true
+			}
+		}
+		return false
+	}
+	for n := range a.nodes {
+		if walk(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// whole makes one recur group of everything, if it fits.
+func (f *fuser) whole(seq string) bool {
+	nodes := map[*ir.Node]bool{}
+	for _, n := range f.order {
+		switch {
+		case leaf(n) || n.Op.Name == "keep":
+		case alone(n) || n.Op.Name == "gather" || n.Op.Name == "take" || n.Op.Name == "shift":
+			return false
+		case alias(n):
+			if !f.address(n, nodes) {
+				return false
+			}
+		case (n.Op.Name == "slice" || n.Op.Name == "expand") && !nodes[n.Args[0]]:
+			if !f.address(n, nodes) {
+				return false
+			}
+		default:
+			nodes[n] = true
+		}
+	}
+	if len(nodes) == 0 {
+		return false
+	}
+	if seq != "" && !onePass(f.order, seq) {
+		return false
+	}
+	dots := 0
+	for n := range nodes {
+		if isDot(n) {
+			dots++
+		}
+	}
+	if dots == 0 {
+		return false
+	}
+	s := f.set(nodes)
+	if _, ok := lay(s, f.t, true, seq); !ok {
+		return false
+	}
+	f.add(&cluster{kind: "recur", nodes: nodes, fixed: true})
+	return true
+}
+
+// address reports whether n addresses something that the group does not compute.
+func (f *fuser) address(n *ir.Node, nodes map[*ir.Node]bool) bool {
+	for len(n.Args) > 0 {
+		if nodes[n] {
+			return false
+		}
+		n = n.Args[0]
+	}
+	return leaf(n)
+}
+
+// onePass reports whether everything with rows along seq can be computed in one
+// walk: nothing of it needs a sum over all of them.
+func onePass(order []*ir.Node, seq string) bool {
+	after := map[*ir.Node]bool{}
+	for _, n := range order {
+		for _, a := range n.Args {
+			if after[a] {
+				after[n] = true
+			}
+		}
+		if after[n] && n.Type.Find(seq) >= 0 {
+			return false
+		}
+		if slices.Contains(n.Attr.Over, seq) {
+			after[n] = true
+		}
+	}
+	return true
+}
+
+// hybrids joins each scan whose rows are one recur group with the nearest
+// attend before it over the same clock that neither reaches it nor is reached.
+func (f *fuser) hybrids() {
+	taken := map[*ir.Node]bool{}
+	for i, s := range f.order {
+		if s.Op.Name != "scan" || len(s.Body.Groups) != 1 || s.Body.Groups[0].Kind != "recur" {
+			continue
+		}
+		var found *ir.Node
+		for j, a := range f.order {
+			if a.Op.Name != "attend" || taken[a] || a.Type.Clock() != s.Body.Clock.Of || depends(s, a) || depends(a, s) {
+				continue
+			}
+			if found == nil || abs(i-j) < abs(i-slices.Index(f.order, found)) {
+				found = a
+			}
+		}
+		if found == nil || f.between(f.group[found], f.group[s]) || f.between(f.group[s], f.group[found]) {
+			continue
+		}
+		taken[found] = true
+		c := f.group[s]
+		c.kind = "hybrid"
+		c.nodes[found] = true
+		old := f.group[found]
+		f.group[found] = c
+		f.groups = slices.DeleteFunc(f.groups, func(x *cluster) bool { return x == old })
+	}
+}
+
+func abs(x int) int { return max(x, -x) }
+
+func depends(n, on *ir.Node) bool { return slices.Contains(ir.Postorder(n), on) }
+
+// list gives the groups in an order in which they can run: as early as possible
+// in the order of the nodes.
+func (f *fuser) list() []ir.Group {
+	var out []ir.Group
+	state := map[*cluster]int{}
+	var place func(c *cluster)
+	var need func(n *ir.Node, seen map[*ir.Node]bool)
+	need = func(n *ir.Node, seen map[*ir.Node]bool) {
+		if seen[n] {
+			return
+		}
+		seen[n] = true
+		if c := f.group[n]; c != nil {
+			place(c)
+			return
+		}
+		for _, a := range n.Args {
+			need(a, seen)
+		}
+	}
+	place = func(c *cluster) {
+		if state[c] != 0 {
+			return
+		}
+		state[c] = 1
+		var nodes []*ir.Node
+		for _, n := range f.order {
+			if c.nodes[n] {
+				nodes = append(nodes, n)
+			}
+		}
+		seen := map[*ir.Node]bool{}
+		for _, n := range nodes {
+			for _, a := range n.Args {
+				if f.group[a] != c {
+					need(a, seen)
+				}
+			}
+		}
+		out = append(out, ir.Group{Kind: c.kind, Nodes: nodes})
+	}
+	for _, n := range f.order {
+		if c := f.group[n]; c != nil {
+			place(c)
+		}
+	}
+	return out
+}

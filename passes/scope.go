@@ -1,0 +1,432 @@
+package passes
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/plan"
+)
+
+// groups lowers groups in order.
+func (sc *scope) groups(gs []ir.Group) {
+	for _, g := range gs {
+		switch g.Kind {
+		case "scan":
+			sc.scanLoop(g.Nodes[0], nil)
+		case "hybrid":
+			var scan, attend *ir.Node
+			for _, n := range g.Nodes {
+				if n.Op.Name == "scan" {
+					scan = n
+				} else {
+					attend = n
+				}
+			}
+			sc.scanLoop(scan, attend)
+		case "attend":
+			sc.needs(g.Nodes)
+			k := sc.kernel("attend")
+			sc.attendPart(k, g.Nodes[0])
+			k.launch()
+		default:
+			sc.compute(g)
+		}
+	}
+}
+
+// compute lowers a group of maps and products.
+func (sc *scope) compute(g ir.Group) {
+	sc.needs(g.Nodes)
+	if len(g.Nodes) == 1 {
+		switch n := g.Nodes[0]; n.Op.Name {
+		case "prefix":
+			sc.prefix(n)
+			return
+		case "concat":
+			if alone(n) {
+				sc.join(n)
+				return
+			}
+		case "linrec", "cumsum":
+			fail(n, "%s is not compiled yet: the interpreter alone runs it", n.Op.Name)
+		}
+	}
+	k := sc.kernel(g.Kind)
+	sc.groupPart(k, g, "")
+	k.launch()
+}
+
+// groupPart adds the blocks of a group to a kernel.
+func (sc *scope) groupPart(k *kernelBuilder, g ir.Group, seq string) {
+	s := &set{nodes: map[*ir.Node]bool{}}
+	for _, n := range g.Nodes {
+		s.nodes[n] = true
+	}
+	s.outs = sc.outs(s.nodes)
+	l, ok := lay(s, sc.lw.Tiling, g.Kind == "recur", seq)
+	if !ok {
+		fail(g.Nodes[len(g.Nodes)-1], "no schedule computes %s of type %s: a product sums over one dimension, and at most two dimensions of a value may be summed or sliced together", g.Nodes[len(g.Nodes)-1].Op.Name, g.Nodes[len(g.Nodes)-1].Type)
+	}
+	b := sc.block(k, l, s.nodes, seq)
+	for _, o := range s.outs {
+		b.out(o)
+	}
+	b.end()
+}
+
+// users finds who reads each node of the scope's region or entry.
+func (sc *scope) outs(nodes map[*ir.Node]bool) []*ir.Node {
+	var outs []*ir.Node
+	for n := range nodes {
+		if sc.root[n] || slices.ContainsFunc(sc.users[n], func(u *ir.Node) bool { return !nodes[u] }) {
+			outs = append(outs, n)
+		}
+	}
+	slices.SortFunc(outs, func(a, b *ir.Node) int { return a.ID - b.ID })
+	return outs
+}
+
+// watch notes the users of every node below the roots.
+func (sc *scope) watch(roots []*ir.Node) {
+	if sc.users == nil {
+		sc.users, sc.root = map[*ir.Node][]*ir.Node{}, map[*ir.Node]bool{}
+	}
+	for _, r := range roots {
+		sc.root[r] = true
+	}
+	for _, n := range ir.Postorder(roots...) {
+		for _, a := range n.Args {
+			sc.users[a] = append(sc.users[a], n)
+		}
+	}
+}
+
+// needs makes sure that the histories which some nodes read are up to date.
+func (sc *scope) needs(nodes []*ir.Node) {
+	for _, n := range nodes {
+		for _, a := range n.Args {
+			for len(a.Args) > 0 && sc.find(a) == nil {
+				if a.Op.Name == "keep" {
+					sc.ensure(a)
+				}
+				a = a.Args[0]
+			}
+		}
+	}
+}
+
+// ensure stores this call's rows of a history, once in each scope.
+func (sc *scope) ensure(k *ir.Node) {
+	s := sc.historyOf(k)
+	if s.history.written[sc] {
+		return
+	}
+	s.history.written[sc] = true
+	sc.copyTo(k.Args[0], s)
+}
+
+// historyOf gives the buffer of a keep node; how it lies follows from who reads it.
+func (sc *scope) historyOf(k *ir.Node) *store {
+	blocks, keys := false, false
+	for _, u := range sc.users[k] {
+		if u.Op.Name == "attend" {
+			blocks = true
+			keys = keys || u.Args[1] == k
+		}
+	}
+	return sc.lw.keep(k, keys, blocks)
+}
+
+// find gives where a value was stored, in this scope or an outer one.
+func (sc *scope) find(n *ir.Node) *store {
+	for s := sc; s != nil; s = s.outer {
+		if st := s.stored[n]; st != nil {
+			return st
+		}
+	}
+	return nil
+}
+
+// destination gives the places to which a computed node must be stored.
+func (sc *scope) destination(n *ir.Node) []*store {
+	var to []*store
+	if s := sc.next[n]; s != nil {
+		sc.stored[n] = s
+		to = append(to, s)
+	} else if s := sc.stored[n]; s != nil {
+		to = append(to, s)
+	} else {
+		// A value that only one history reads goes there alone.
+		s, dims := sc.lw.place(n.Type)
+		only := len(sc.users[n]) > 0 && !sc.root[n]
+		for _, u := range sc.users[n] {
+			only = only && u.Op.Name == "keep"
+		}
+		if !only {
+			s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("v%d", n.ID), Class: plan.Temp, Elem: storeElem(n.Type.Elem), Dims: dims})
+			sc.stored[n] = s
+			to = append(to, s)
+		}
+	}
+	for _, u := range sc.users[n] {
+		if u.Op.Name == "keep" {
+			h := sc.historyOf(u)
+			if !h.history.written[sc] {
+				h.history.written[sc] = true
+				to = append(to, h)
+			}
+		}
+	}
+	return to
+}
+
+// copyTo stores a value that nothing computes anew (a leaf, an address) to a place.
+func (sc *scope) copyTo(n *ir.Node, to *store) {
+	sc.needs([]*ir.Node{{Args: []*ir.Node{n}}})
+	k := sc.kernel("copy")
+	sc.copyPart(k, n, to)
+	k.launch()
+}
+
+func (sc *scope) copyPart(k *kernelBuilder, n *ir.Node, to *store) {
+	l := layCopy(n.Type, sc.lw.Tiling)
+	b := sc.block(k, l, map[*ir.Node]bool{}, "")
+	b.storeTo(n, to)
+	b.end()
+}
+
+// layCopy lays a plain copy on a grid: rows in blocks, the last dimension whole
+// or in columns.
+func layCopy(t ir.Type, tl Tiling) *layout {
+	l := &layout{kind: "map"}
+	for i, d := range t.Dims {
+		a := axis{dim: d, kind: axisOne}
+		switch {
+		case i == len(t.Dims)-1 && (i > 0 || d.Static()):
+			a.kind, a.step = axisCols, min(256, d.Size)
+		case i == 0:
+			a.kind, a.step = axisRows, 64
+		}
+		l.axes = append(l.axes, a)
+	}
+	return l
+}
+
+// prefix stores the rows put before a chunk, where the piece is its first, and
+// the piece's own behind them.
+func (sc *scope) prefix(n *ir.Node) {
+	s, dims := sc.lw.place(n.Type)
+	s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("v%d", n.ID), Class: plan.Temp, Elem: elem.F32, Dims: dims})
+	k := sc.kernel("copy")
+	for i, a := range n.Args {
+		part := *s
+		part.limit = ints.V(sc.clockSlot(n.Attr.Clock, "new"))
+		if i == 1 {
+			part.shift, part.limit = part.limit, nil
+		}
+		sc.copyPart(k, a, &part)
+	}
+	k.launch()
+	sc.stored[n] = s
+}
+
+// join stores values of bounded length one behind the other.
+func (sc *scope) join(n *ir.Node) {
+	s, dims := sc.lw.place(n.Type)
+	s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("v%d", n.ID), Class: plan.Temp, Elem: elem.F32, Dims: dims})
+	if n.Type.Find(n.Attr.Dim) != 0 {
+		fail(n, "values of bounded length are joined along their first dimension, found %s", n.Type)
+	}
+	elems := int64(1)
+	for _, d := range n.Type.Dims[1:] {
+		elems *= int64(d.Size)
+	}
+	k := sc.kernel("copy")
+	at := ints.C(0)
+	for _, a := range n.Args {
+		part := *s
+		part.shift = ints.Times(at, ints.C(elems))
+		sc.copyPart(k, a, &part)
+		at = ints.Plus(at, ir.LenOf(a.Type.Dims[0]))
+	}
+	k.launch()
+	sc.stored[n] = s
+}
+
+// clockSlot names a slot of a clock that lives inside this scope's loop.
+func (sc *scope) clockSlot(c *ir.Clock, what string) string {
+	if c.Kind == ir.Prefixed {
+		return c.Name + "." + what
+	}
+	return what
+}
+
+// scanLoop lowers a scan: a loop over the pieces of chunks; attend, where given,
+// runs beside the scan's rows in one launch.
+func (sc *scope) scanLoop(scan, attend *ir.Node) {
+	lw, body := sc.lw, scan.Body
+	chunk := body.Clock
+	for i, st := range body.States {
+		lw.state(st, body.Init[i])
+	}
+	if sc.loop >= 0 {
+		fail(scan, "a scan inside a scan is not compiled yet")
+	}
+	// The loop and what its turns know.
+	size := ints.C(int64(chunk.Size))
+	pos, n := ints.V(posName(chunk.Of)), ints.V(rowsName(chunk.Of))
+	first := ints.Quo(pos, size)
+	end := ints.Plus(pos, n)
+	name := fmt.Sprintf("loop%d", len(lw.plan.Loops))
+	at := func(slot string, e *ints.Expr) plan.Slot { return plan.Slot{Name: slot, Expr: e} }
+	start := ints.Most(pos, ints.Times(ints.V("chunk"), size))
+	l := plan.Loop{
+		Name:  name,
+		Turns: ints.Minus(ints.CeilQuo(end, int64(chunk.Size)), first),
+		Max:   lw.clockCap(chunk.Of)/chunk.Size + 2,
+		Slots: []plan.Slot{
+			at("turn", nil),
+			at("chunk", ints.Plus(first, ints.V("turn"))),
+			at("row", ints.Minus(start, pos)),
+			at("at", ints.Minus(start, ints.Times(ints.V("chunk"), size))),
+			at("count", ints.Minus(ints.Least(end, ints.Times(ints.Plus(ints.V("chunk"), ints.C(1)), size)), start)),
+			at("start", start),
+		},
+		Done: ints.Bin(ints.Eq, ints.Plus(ints.V("at"), ints.V("count")), size),
+	}
+	for _, x := range body.Lens {
+		l.Carry = append(l.Carry, plan.Carry{Name: x.Name, Start: x.Start, Next: x.Next})
+		l.Slots = append(l.Slots, at(x.Name, nil))
+	}
+	for _, m := range ir.Postorder(append(append(slices.Clone(body.Rows), body.Kept...), body.Write.Roots()...)...) {
+		c := m.Type.Clock()
+		if c == nil || c.Kind != ir.Prefixed || slices.ContainsFunc(l.Slots, func(s plan.Slot) bool { return s.Name == c.Name+".new" }) {
+			continue
+		}
+		fresh := ints.Bin(ints.Eq, ints.V("at"), ints.C(0))
+		l.Slots = append(l.Slots,
+			at(c.Name+".new", ints.If(fresh, c.Prefix, ints.C(0))),
+			at(c.Name+".at", ints.If(fresh, ints.C(0), ints.Plus(c.Prefix, ints.V("at")))),
+			at(c.Name+".count", ints.Plus(ints.V(c.Name+".new"), ints.V("count"))))
+	}
+	l.Slots = append(l.Slots, at("done", nil))
+	lw.plan.Loops = append(lw.plan.Loops, l)
+
+	in := &scope{lw: lw, outer: sc, loop: len(lw.plan.Loops) - 1, scan: scan, stored: map[*ir.Node]*store{}, next: map[*ir.Node]*store{}}
+	in.watch(append(slices.Clone(body.Rows), body.Kept...))
+	// What outer values the body reads must be up to date before the loop.
+	sc.needs([]*ir.Node{scan})
+	if attend != nil {
+		sc.needs([]*ir.Node{attend})
+	}
+	// Results lie in buffers over the whole call's rows.
+	for i, r := range body.Rows {
+		s, dims := lw.place(r.Type)
+		s.buf = lw.buffer(plan.Buffer{Name: fmt.Sprintf("v%d.%d", scan.ID, i), Class: plan.Temp, Elem: storeElem(r.Type.Elem), Dims: dims})
+		res := sc.lw.result(sc, scan, i)
+		if res != nil {
+			sc.stored[res] = s
+		}
+		if _, twice := in.next[r]; !twice {
+			in.next[r] = s
+		}
+	}
+	copies := func() {
+		k := in.kernel("copy")
+		for _, kn := range body.Kept {
+			s := in.historyOf(kn)
+			if !s.history.written[in] {
+				in.needs(kn.Args[:1])
+				s.history.written[in] = true
+				in.copyPart(k, kn.Args[0], s)
+			}
+		}
+		k.launch()
+	}
+	if attend != nil {
+		k := in.kernel("hybrid")
+		hyb := &scope{lw: lw, outer: in, loop: in.loop, stored: in.stored, next: in.next, users: sc.users, root: sc.root, piece: chunk.Of}
+		in.needs(body.Groups[0].Nodes)
+		hyb.attendPart(k, attend)
+		in.groupPart(k, body.Groups[0], "")
+		k.launch()
+		sc.stored[attend] = hyb.stored[attend]
+	} else {
+		in.groups(body.Groups)
+	}
+	copies()
+	for i, r := range body.Rows {
+		want := in.next[r]
+		if have := in.stored[r]; have == nil || have.buf != want.buf {
+			in.copyTo(r, want)
+		}
+		if res := sc.lw.result(sc, scan, i); res != nil {
+			sc.stored[res] = want
+		}
+	}
+	in.write(body)
+	sc.steps = append(sc.steps, plan.Step{Kind: plan.Repeat, Loop: in.loop, Steps: in.steps})
+}
+
+// result finds the node that stands for result i of a scan.
+func (lw *lowerer) result(sc *scope, scan *ir.Node, i int) *ir.Node {
+	for _, u := range sc.users[scan] {
+		if u.Op.Name == "result" && u.Attr.Start == i {
+			return u
+		}
+	}
+	return nil
+}
+
+// write lowers what runs when a chunk is complete.
+func (sc *scope) write(body *ir.Region) {
+	w := body.Write
+	lw := sc.lw
+	wr := &scope{lw: lw, outer: sc, loop: sc.loop, scan: sc.scan, stored: map[*ir.Node]*store{}, next: map[*ir.Node]*store{}, users: map[*ir.Node][]*ir.Node{}, root: map[*ir.Node]bool{}}
+	wr.watch(w.Roots())
+	// One group may store its results into the states themselves, at its end.
+	whole := len(w.Groups) == 1 && w.Groups[0].Kind == "recur"
+	for _, p := range w.Probes {
+		b := lw.buffer(plan.Buffer{Name: p.Name, Class: plan.Probe, Elem: elem.F32, Dims: []int{lw.plan.Loops[sc.loop].Max}, Loop: lw.plan.Loops[sc.loop].Name})
+		s := &store{kind: storeFlat, buf: b, dims: []int{lw.plan.Loops[sc.loop].Max}, shift: ints.V("turn")}
+		if _, twice := wr.next[p.Value]; !twice {
+			wr.next[p.Value] = s
+		}
+	}
+	if whole {
+		for i, n := range w.Next {
+			if n != nil && wr.next[n] == nil {
+				wr.next[n] = lw.states[body.States[i].Attr.Name]
+			}
+		}
+		k := wr.kernel("write")
+		wr.groupPart(k, w.Groups[0], ir.RowDim(body.Clock).Name)
+		k.launch()
+	} else {
+		wr.groups(w.Groups)
+	}
+	k := wr.kernel("commit")
+	for i, n := range w.Next {
+		if n == nil || n == body.States[i] {
+			continue
+		}
+		s := lw.states[body.States[i].Attr.Name]
+		if have := wr.stored[n]; have == nil || have.buf != s.buf {
+			wr.needs([]*ir.Node{{Args: []*ir.Node{n}}})
+			wr.copyPart(k, n, s)
+		}
+	}
+	k.launch()
+	for _, p := range w.Probes {
+		s := wr.next[p.Value]
+		if have := wr.stored[p.Value]; have == nil || have.buf != s.buf {
+			wr.copyTo(p.Value, s)
+		}
+	}
+	if len(wr.steps) > 0 {
+		sc.steps = append(sc.steps, plan.Step{Kind: plan.If, Note: "done", Steps: wr.steps})
+	}
+}
