@@ -1,0 +1,140 @@
+package frontend
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/alecthomas/participle/v2/lexer"
+	"github.com/memc-lang/memc/ir"
+)
+
+// maxErrors is how many errors one run reports.
+const maxErrors = 50
+
+// Diagnostic is one fault of a spec.
+type Diagnostic struct {
+	Pos  ir.Pos // File is empty where no place of a spec is at fault
+	Msg  string
+	Line string // the source line
+}
+
+// String gives file:line:col: error: message, the source line and a caret.
+func (d Diagnostic) String() string {
+	if d.Pos.File == "" {
+		return "error: " + d.Msg
+	}
+	s := fmt.Sprintf("%s: error: %s", d.Pos, d.Msg)
+	if d.Line == "" {
+		return s
+	}
+	// Tabs stay tabs under tabs, so that the caret stands right in any editor.
+	var under strings.Builder
+	for i, r := range []rune(d.Line) {
+		if i >= d.Pos.Col-1 {
+			break
+		}
+		if r == '\t' {
+			under.WriteByte('\t')
+		} else {
+			under.WriteByte(' ')
+		}
+	}
+	return s + "\n    " + d.Line + "\n    " + under.String() + "^"
+}
+
+// Diagnostics are the faults of a spec and all it imports, in order of place.
+type Diagnostics struct {
+	List []Diagnostic
+	src  map[string]string
+	more int // faults beyond maxErrors
+}
+
+// Error lists every fault.
+func (d *Diagnostics) Error() string {
+	s := make([]string, len(d.List))
+	for i, x := range d.List {
+		s[i] = x.String()
+	}
+	if d.more > 0 {
+		s = append(s, fmt.Sprintf("and %d more errors", d.more))
+	}
+	return strings.Join(s, "\n")
+}
+
+func (d *Diagnostics) add(pos lexer.Position, format string, args ...any) {
+	p := ir.Pos{File: pos.Filename, Line: pos.Line, Col: pos.Column}
+	msg := fmt.Sprintf(format, args...)
+	if slices.ContainsFunc(d.List, func(o Diagnostic) bool { return o.Pos == p }) {
+		return // a function that is called often, or a fault that follows from the first
+	}
+	if len(d.List) >= maxErrors {
+		d.more++
+		return
+	}
+	line := ""
+	if src := d.src[pos.Filename]; pos.Offset <= len(src) && src != "" {
+		start := strings.LastIndexByte(src[:pos.Offset], '\n') + 1
+		line, _, _ = strings.Cut(src[start:], "\n")
+		line = strings.TrimRight(line, "\r")
+		if utf8.RuneCountInString(line) > 300 {
+			line = string([]rune(line)[:300])
+		}
+	}
+	d.List = append(d.List, Diagnostic{p, msg, line})
+}
+
+func (d *Diagnostics) any() bool { return len(d.List) > 0 }
+
+// orNil is d where it holds a fault, ready to print.
+func (d *Diagnostics) orNil() *Diagnostics {
+	if !d.any() {
+		return nil
+	}
+	slices.SortStableFunc(d.List, func(a, b Diagnostic) int {
+		if c := strings.Compare(a.Pos.File, b.Pos.File); c != 0 {
+			return c
+		}
+		return 10000*(a.Pos.Line-b.Pos.Line) + a.Pos.Col - b.Pos.Col
+	})
+	return d
+}
+
+// near gives ", did you mean X?" for the candidate closest to word, or "".
+func near(word string, candidates []string) string {
+	best, at := 1+max(1, len(word)/3), ""
+	slices.Sort(candidates)
+	for _, c := range candidates {
+		if k := distance(word, c); k < best && k < len(word) {
+			best, at = k, c
+		}
+	}
+	if at == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %s?", at)
+}
+
+// distance is the number of letters to insert, delete or change (Levenshtein).
+func distance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return 64
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diag, row[j+1] = row[j+1], min(diag+cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

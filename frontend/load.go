@@ -1,0 +1,286 @@
+// Package frontend reads the spec language and elaborates it into graphs.
+// docs/language.md is the language's reference.
+package frontend
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/participle/v2/lexer"
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
+	"github.com/memc-lang/memc/specs"
+)
+
+// A Reader gives the text of a spec file; a file that is not there is an error
+// that wraps fs.ErrNotExist.
+type Reader func(path string) ([]byte, error)
+
+// maxFiles bounds the files of one spec.
+const maxFiles = 100
+
+// readFile reads at most one byte more than a spec may have.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		return nil, fmt.Errorf("%s is a folder, not a spec", name)
+	}
+	return io.ReadAll(io.LimitReader(f, maxSource+1))
+}
+
+// Load reads the spec at path and elaborates it. read may be nil: files are then
+// read from disk. What is not found there is looked for among the specs that
+// come with the compiler (specs/NAME.spec and lib/NAME.spec). set and config
+// hold JSON values for the parameters, set before config before the default;
+// entries of config that are no parameter are ignored, entries of set are not.
+// The module is nil exactly where diagnostics are given.
+func Load(name string, read Reader, set, config map[string]json.RawMessage) (*ir.Module, *Diagnostics) {
+	if read == nil {
+		read = readFile
+	}
+	e := &elab{
+		d: &Diagnostics{src: map[string]string{}}, b: ir.NewBuilder(), global: &scope{vars: map[string]value{}},
+		decls: map[string]*declared{}, memo: map[string][]value{},
+	}
+	l := &loader{e: e, read: read, seen: map[string]bool{}}
+	l.load(name, lexer.Position{}, nil)
+	if e.d.any() {
+		return nil, e.d.orNil()
+	}
+	e.params(l.files, set, config)
+	m := &ir.Module{Spec: path.Base(filepath.ToSlash(name)), Doc: l.files[len(l.files)-1].lead()}
+	e.globals(l.files)
+	if !e.d.any() {
+		e.entries(l.files[len(l.files)-1], m)
+	}
+	if e.d.any() {
+		return nil, e.d.orNil()
+	}
+	m.Params = e.paramList(l.files)
+	return m, nil
+}
+
+type loader struct {
+	e     *elab
+	read  Reader
+	seen  map[string]bool
+	files []*file // imported ones first
+}
+
+// load reads a file and what it imports; stack holds the files being read.
+func (l *loader) load(name string, at lexer.Position, stack []string) {
+	if slices.Contains(stack, name) {
+		l.e.errorf(at, "the import goes in a circle: %s", strings.Join(append(stack, name), " imports "))
+		return
+	}
+	if l.seen[name] {
+		return
+	}
+	if len(l.seen) >= maxFiles {
+		l.e.errorf(at, "a spec has at most %d files", maxFiles)
+		return
+	}
+	l.seen[name] = true
+	src, err := l.read(name)
+	if err != nil {
+		l.e.errorf(at, "%v", err)
+		return
+	}
+	f := parse(name, string(src), l.e.d)
+	for _, d := range f.decls {
+		if d.Import == nil {
+			continue
+		}
+		want := strings.Trim(d.Import.Path, `"`)
+		if found, ok := l.find(name, want); ok {
+			l.load(found, d.Import.Pos, append(stack, name))
+		} else {
+			l.e.errorf(d.Import.Pos, "there is no spec %q, neither next to %s nor among those that come with the compiler", want, name)
+		}
+	}
+	l.files = append(l.files, f)
+}
+
+// find gives the name of the imported file: next to the importing one, or among
+// the specs that come with the compiler.
+func (l *loader) find(from, want string) (string, bool) {
+	beside := path.Join(path.Dir(filepath.ToSlash(from)), want)
+	if _, err := l.read(beside); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return beside, true
+	}
+	embedded := "specs/" + path.Clean(want)
+	_, err := fs.Stat(specs.FS, path.Clean(want))
+	if old := l.read; err == nil {
+		l.read = func(name string) ([]byte, error) {
+			if name == embedded {
+				return specs.FS.ReadFile(path.Clean(want))
+			}
+			return old(name)
+		}
+		return embedded, true
+	}
+	return "", false
+}
+
+// lead is the comment at the top of a file.
+func (f *file) lead() string { return f.doc(0) }
+
+// doc is the comment above a line, or at the top of the file for line 0.
+func (f *file) doc(line int) string {
+	var out []string
+	next := line
+	list := slices.Clone(f.comments)
+	if line > 0 {
+		slices.Reverse(list)
+	}
+	for _, c := range list {
+		if !c.alone || line > 0 && c.pos.Line >= line {
+			continue
+		}
+		if line == 0 && (next == 0 && c.pos.Line > 1 || next > 0 && c.pos.Line != next) || line > 0 && c.pos.Line != next-1 {
+			break
+		}
+		text := strings.TrimSpace(strings.TrimLeft(c.text, "#"))
+		if line > 0 {
+			out, next = append([]string{text}, out...), c.pos.Line
+		} else {
+			out, next = append(out, text), c.pos.Line+1
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+// trailing is the comment at the end of a line.
+func (f *file) trailing(line int) string {
+	for _, c := range f.comments {
+		if !c.alone && c.pos.Line == line {
+			return strings.TrimSpace(strings.TrimLeft(c.text, "#"))
+		}
+	}
+	return ""
+}
+
+// entries elaborates the entry points of a file, one graph each.
+func (e *elab) entries(f *file, m *ir.Module) {
+	for _, d := range f.decls {
+		if d.Entry == nil {
+			continue
+		}
+		if g := e.entry(d.Entry); g != nil {
+			g.Doc = f.doc(d.Pos.Line)
+			m.Entries = append(m.Entries, g)
+		}
+	}
+	if len(m.Entries) == 0 && !e.d.any() {
+		e.errorf(lexer.Position{Filename: f.name, Line: 1, Column: 1}, "the spec has no entry point: entry forward(tokens i32[t]) -> …")
+	}
+}
+
+func (e *elab) entry(x *entryDecl) *ir.Graph {
+	g := &ir.Graph{Name: x.Name.Text, B: e.b}
+	e.used = map[string]*ir.Node{}
+	s := &scope{vars: map[string]value{}}
+	for _, p := range x.Params {
+		if p.Shape == nil {
+			e.errorf(p.Pos, "an input needs its type: %s f32[t, …]", p.Name.Text)
+			return nil
+		}
+		et, ok := elem.F32, true
+		if p.Elem != "" {
+			et, ok = e.elemOf(p.Pos, p.Elem)
+		}
+		dims, okd := e.dims(p.Shape, s)
+		if !ok || !okd {
+			return nil
+		}
+		in, ok := e.make(p.Pos, "input", ir.Attr{Name: p.Name.Text, Elem: et, Dims: dims}).(tensorV)
+		if !ok {
+			return nil
+		}
+		if c := in.Type.Clock(); c != nil {
+			if c.Kind != ir.Base || g.Base != nil && g.Base != c {
+				e.errorf(p.Pos, "the inputs of an entry have rows of one base clock, found %s", in.Type)
+				return nil
+			}
+			g.Base = c
+		}
+		s.vars[p.Name.Text] = in
+		g.Inputs = append(g.Inputs, in.Node)
+	}
+	if g.Base == nil {
+		e.errorf(x.Pos, "an entry needs an input with rows of a clock: tokens i32[t]")
+		return nil
+	}
+	var v value
+	if x.Value != nil {
+		v = e.expr(x.Value, s)
+	} else {
+		v = e.body(x.Body, s)
+	}
+	vals := []value{v}
+	if l, ok := v.(listV); ok && len(x.Results) > 1 {
+		vals = l
+	}
+	if isBad(vals...) {
+		return nil
+	}
+	if len(vals) != len(x.Results) {
+		e.errorf(x.Pos, "the entry has %d results, found %d", len(x.Results), len(vals))
+		return nil
+	}
+	for i, r := range x.Results {
+		n, ok := e.tensor(r.Pos, vals[i], r.Name.Text)
+		et, oke := e.elemOf(r.Pos, r.Elem)
+		if !ok || !oke {
+			return nil
+		}
+		if n.Type.Elem != et {
+			e.errorf(r.Pos, "expected %s to be %s, found %s", r.Name.Text, et, n.Type)
+			return nil
+		}
+		if isBad(e.shaped(r.Pos, "expected "+r.Name.Text, nil, r.Shape, n, s)) {
+			return nil
+		}
+		g.Outputs = append(g.Outputs, ir.Output{Name: r.Name.Text, Node: n})
+	}
+	g.Clocks = clocksOf(g)
+	return g
+}
+
+// clocksOf lists the clocks that a graph's nodes use, parents first.
+func clocksOf(g *ir.Graph) []*ir.Clock {
+	var out []*ir.Clock
+	var add func(c *ir.Clock)
+	add = func(c *ir.Clock) {
+		if c != nil && !slices.Contains(out, c) {
+			add(c.Of)
+			out = append(out, c)
+		}
+	}
+	add(g.Base)
+	var walk func(roots []*ir.Node)
+	walk = func(roots []*ir.Node) {
+		for _, n := range ir.Postorder(roots...) {
+			add(n.Type.Clock())
+			add(n.Attr.Clock)
+			if n.Body != nil {
+				add(n.Body.Clock)
+				walk(n.Body.Roots())
+			}
+		}
+	}
+	walk(g.Roots())
+	return out
+}

@@ -1,0 +1,149 @@
+package frontend
+
+import (
+	"math"
+
+	"github.com/alecthomas/participle/v2/lexer"
+	"github.com/memc-lang/memc/ir/ints"
+)
+
+// A mask is a test of i, the row that looks, and j, the row that is seen. It is
+// elaborated like any expression, with i and j standing for themselves.
+
+var maskOps = map[string]ints.Op{"+": ints.Add, "-": ints.Sub, "*": ints.Mul, "div": ints.Div, "mod": ints.Mod, "<": ints.Lt, "<=": ints.Le, "==": ints.Eq, "!=": ints.Ne, "and": ints.And, "or": ints.Or}
+
+func notInts(x *ints.Expr) *ints.Expr { return ints.No(x) }
+
+// masked gives the predicate that x is, in a scope with i and j.
+func (e *elab) masked(x *expr, s *scope) (*ints.Expr, bool) {
+	in := s.inner()
+	in.vars["i"] = maskV{ints.V("i"), false}
+	in.vars["j"] = maskV{ints.V("j"), false}
+	v := e.expr(x, in)
+	switch m := v.(type) {
+	case boolV:
+		if m {
+			return ints.C(1), true
+		}
+		return ints.C(0), true
+	case maskV:
+		if m.test {
+			return m.Expr, true
+		}
+	case badV:
+		return nil, false
+	}
+	e.errorf(x.Pos, "where needs a test of i and j, found %s", v.what())
+	return nil, false
+}
+
+func maskInts(v value) (x *ints.Expr, test, ok bool) {
+	switch v := v.(type) {
+	case maskV:
+		return v.Expr, v.test, true
+	case boolV:
+		if v {
+			return ints.C(1), true, true
+		}
+		return ints.C(0), true, true
+	}
+	k, ok := intOf(v)
+	return ints.C(k), false, ok && k < 1<<40 && k > -1<<40
+}
+
+func (e *elab) mask(pos lexer.Position, op string, a, b value) value {
+	if op == ">" || op == ">=" {
+		op, a, b = map[string]string{">": "<", ">=": "<="}[op], b, a
+	}
+	x, tx, okx := maskInts(a)
+	y, ty, oky := maskInts(b)
+	o, known := maskOps[op]
+	if !okx || !oky || !known {
+		return e.errorf(pos, "a mask cannot have %s on %s and %s", op, a.what(), b.what())
+	}
+	logic := op == "and" || op == "or"
+	if tx != logic || ty != logic {
+		return e.errorf(pos, "%s takes %s, found %s and %s", op, map[bool]string{true: "tests", false: "integers"}[logic], a.what(), b.what())
+	}
+	switch k, static := y.IsConst(); {
+	case (op == "div" || op == "mod") && (!static || k <= 0):
+		return e.errorf(pos, "a mask divides by positive constants only, found %s", b.what())
+	case op == "*" && !static:
+		if _, left := x.IsConst(); !left {
+			return e.errorf(pos, "a mask multiplies by constants only, found %s and %s", a.what(), b.what())
+		}
+	}
+	r := ints.Bin(o, x, y)
+	if r.Op == ints.Const && (logic || precedence[op] == 3) {
+		return boolV(r.K != 0)
+	}
+	return maskV{r, logic || precedence[op] == 3}
+}
+
+// maskIf is a choice inside a mask.
+func (e *elab) maskIf(x *ifExpr, c maskV, a, b value) value {
+	if isBad(a, b) {
+		return badV{}
+	}
+	va, ta, oka := maskInts(a)
+	vb, tb, okb := maskInts(b)
+	if !oka || !okb || ta != tb {
+		return e.errorf(x.Pos, "inside a mask, if gives two integers or two tests, found %s and %s", a.what(), b.what())
+	}
+	return maskV{ints.If(c.Expr, va, vb), ta}
+}
+
+// later decides whether a mask could let row i see row j > i. It answers yes
+// where it cannot tell.
+func later(m *ints.Expr) bool { return canBe(m, true) }
+
+// canBe reports whether m might be want for some i >= 0 and j > i.
+func canBe(m *ints.Expr, want bool) bool {
+	switch m.Op {
+	case ints.Const:
+		return (m.K != 0) == want
+	case ints.Not:
+		return canBe(m.Args[0], !want)
+	case ints.And, ints.Or:
+		a, b := canBe(m.Args[0], want), canBe(m.Args[1], want)
+		if (m.Op == ints.And) == want {
+			return a && b
+		}
+		return a || b
+	case ints.Lt, ints.Le, ints.Eq, ints.Ne:
+		// a - b = ci·i + cj·j + k, which is cj·(j-i) + k where ci = -cj.
+		diff := ints.Minus(m.Args[0], m.Args[1])
+		ci, rest, ok1 := diff.Coeff("i")
+		if !ok1 {
+			return true
+		}
+		cj, rest, ok2 := rest.Coeff("j")
+		k, static := rest.IsConst()
+		if !ok2 || !static || ci != -cj {
+			return true
+		}
+		r := ints.Range{Lo: k, Hi: k}
+		switch {
+		case cj > 0:
+			r = ints.Range{Lo: k + cj, Hi: math.MaxInt64}
+		case cj < 0:
+			r = ints.Range{Lo: math.MinInt64, Hi: k + cj}
+		}
+		var yes, no bool
+		switch m.Op {
+		case ints.Lt:
+			yes, no = r.Lo < 0, r.Hi >= 0
+		case ints.Le:
+			yes, no = r.Lo <= 0, r.Hi > 0
+		case ints.Eq:
+			yes, no = r.Lo <= 0 && r.Hi >= 0, r.Lo != 0 || r.Hi != 0
+		default:
+			yes, no = r.Lo != 0 || r.Hi != 0, r.Lo <= 0 && r.Hi >= 0
+		}
+		if want {
+			return yes
+		}
+		return no
+	}
+	return true
+}
