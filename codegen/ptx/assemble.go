@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Usage is what ptxas says of one entry (its -v output).
@@ -66,7 +67,9 @@ func FindPtxas(path string) (string, error) {
 // sitePackages lists where python3 keeps packages; empty where there is no
 // python3.
 func sitePackages() []string {
-	out, err := exec.Command("python3", "-c", `import sys; print("\n".join(p for p in sys.path if p.endswith("-packages")))`).Output()
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	defer stop()
+	out, err := exec.CommandContext(ctx, "python3", "-c", `import sys; print("\n".join(p for p in sys.path if p.endswith("-packages")))`).Output()
 	if err != nil {
 		return nil
 	}

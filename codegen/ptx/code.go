@@ -94,7 +94,7 @@ func (c *code) reg(k kind) operand {
 			return operand{k, fmt.Sprintf("%s%d", r.prefix, c.count[k]-1)}
 		}
 	}
-	c.fail(fmt.Errorf("ptx: there are no registers for %s", k))
+	c.fail(fmt.Errorf("there are no registers for %s", k))
 	return operand{}
 }
 
@@ -113,10 +113,11 @@ func (c *code) note(format string, args ...any) {
 	c.lines = append(c.lines, line{depth: c.depth, comment: text})
 }
 
-// ascii is a text that stays within one comment of ASCII, as PTX has it.
+// ascii is a text that stays within one comment, of ASCII, as PTX has it: a
+// backslash at a line's end could join the next line to it.
 func ascii(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
+		if r < ' ' || r > '~' || r == '\\' {
 			return '?'
 		}
 		return r
@@ -152,7 +153,7 @@ func (c *code) into(k kind, mnemonic string, ops []operand) operand {
 func (c *code) emit(guard, mnemonic string, ops []operand) {
 	s, err := match(mnemonic, ops)
 	if err != nil {
-		c.fail(fmt.Errorf("ptx: %s: %w", caller(), err))
+		c.fail(fmt.Errorf("%s: %w", caller(), err))
 		return
 	}
 	c.sm, c.ptx = max(c.sm, s.sm), max(c.ptx, s.ptx)

@@ -20,7 +20,13 @@ func (p *printer) count(valid *ints.Expr, most int) operand {
 	if valid == nil {
 		return imm(int64(most))
 	}
-	n := ints.Most(ints.C(0), ints.Least(valid, ints.C(int64(most))))
+	n, within := valid, valid.Interval(nil)
+	if within.Hi > int64(most) {
+		n = ints.Least(n, ints.C(int64(most)))
+	}
+	if within.Lo < 0 {
+		n = ints.Most(n, ints.C(0))
+	}
 	if k, ok := n.IsConst(); ok {
 		return imm(k)
 	}

@@ -207,16 +207,24 @@ func (p *printer) grid() {
 	c := &p.c
 	turns := make([][]operand, len(p.k.Parts)) // of each axis
 	ends := make([]operand, len(p.k.Parts))    // the first block behind each part
-	end := imm(0)
+	var end operand
 	for i, part := range p.k.Parts {
 		c.note("part %d: %s", i, gridText(part))
 		blocks := imm(1)
-		for _, a := range part.Grid {
+		for j, a := range part.Grid {
 			n := p.int(ints.Most(ints.CeilQuo(a.Extent, int64(a.Step)), ints.C(0)))
 			turns[i] = append(turns[i], n)
-			blocks = c.q("mul.lo.s64", blocks, n)
+			if j == 0 {
+				blocks = n
+			} else {
+				blocks = c.q("mul.lo.s64", blocks, n)
+			}
 		}
-		end = c.q("add.s64", end, blocks)
+		if i == 0 {
+			end = blocks
+		} else {
+			end = c.q("add.s64", end, blocks)
+		}
 		ends[i] = end
 	}
 	c.note("blocks ctaid, ctaid + nctaid, ...")
@@ -226,8 +234,10 @@ func (p *printer) grid() {
 	c.here(next)
 	c.onlyIf(c.p("setp.ge.s64", block, end), "bra", done)
 	for i, part := range p.k.Parts {
-		other := c.mark("part")
-		if i < len(p.k.Parts)-1 {
+		var other operand
+		last := i == len(p.k.Parts)-1
+		if !last {
+			other = c.mark("part")
 			c.onlyIf(c.p("setp.ge.s64", block, ends[i]), "bra", other)
 		}
 		p.push()
@@ -249,8 +259,10 @@ func (p *printer) grid() {
 		p.busy = hazards{}
 		p.stmts(part.Body)
 		p.pop()
-		c.op("bra", again)
-		c.here(other)
+		if !last {
+			c.op("bra", again)
+			c.here(other)
+		}
 	}
 	c.here(again)
 	c.note("no tile is written again before all threads have read it")

@@ -1,7 +1,10 @@
 package ptx
 
 import (
+	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -207,6 +210,77 @@ func TestTextIsStable(t *testing.T) {
 	for i, line := range strings.Split(first, "\n") {
 		if strings.TrimRight(line, " ") != line || strings.Contains(line, "\t") {
 			t.Errorf("line %d: %q", i+1, line)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "rewrite testdata/*.ptx")
+
+// The text of a small kernel, whole: what a reader sees.
+func TestGolden(t *testing.T) {
+	ks, err := kernel.Parse(`kernel scale(x: bf16[0,8], y: f32[0,8] write) ints(n) {
+  tile a: f32[16,8] rows min(16, n - i)
+  tile top: f32[16,1] rows min(16, n - i)
+  part grid(i: n step 16) {
+    a = load x[i + r, c] // scale.spec:1 x
+    top = largest(a over cols) // scale.spec:2 softmax
+    a = map a - top // scale.spec:2 softmax
+    store y[i + r, c] = a // scale.spec:3 y
+  }
+}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := mustPrint(t, "sm_80", ks...).Text
+	path := filepath.Join("testdata", "scale.ptx")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the text has changed; go test -update rewrites %s:\n%s", path, got)
+	}
+}
+
+func TestPrintSaysWhatIsWrong(t *testing.T) {
+	small := func(name string) *kernel.Kernel {
+		return &kernel.Kernel{Name: name, Parts: []kernel.Part{{}}}
+	}
+	wrong := small("w")
+	one := wrong.NewTile("one", kernel.F32, 1, 1)
+	wrong.Parts[0].Body = []kernel.Stmt{&kernel.Map{Dst: one, Expr: kernel.IndexOf(ints.C(1))}}
+	huge := small("huge")
+	for i := range 300 {
+		huge.NewTile(fmt.Sprintf("t%d", i), kernel.I64, 1<<11, 1<<11)
+	}
+	for _, tc := range []struct {
+		target string
+		ks     []*kernel.Kernel
+		want   string
+	}{
+		{"sm_75", nil, `no target is called "sm_75"; there are sm_80, `},
+		{"sm_80", []*kernel.Kernel{small("a.b"), small("a_b")}, "two kernels are called a_b"},
+		{"sm_80", []*kernel.Kernel{wrong}, "kernel w: one = map index(1): the value is i64, but tile one is f32"},
+		{"sm_80", []*kernel.Kernel{huge}, "kernel huge: the tiles that do not fit into shared memory take 10066329600 bytes"},
+	} {
+		if _, err := Print(tc.ks, tc.target); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%v; want %q", err, tc.want)
+		}
+	}
+}
+
+// The version is the newer of the target's and the instructions'.
+func TestVersion(t *testing.T) {
+	for name, want := range map[string]string{"sm_80": "7.0", "sm_86": "7.1", "sm_89": "7.8", "sm_90": "7.8", "sm_90a": "8.0"} {
+		m := mustPrint(t, name, everything(t, 64))
+		if m.Version != want || m.Target != name || !strings.HasPrefix(m.Text, ".version "+want+"\n.target "+name+"\n") {
+			t.Errorf("%s: version %s, target %s, want %s; text begins %.40q", name, m.Version, m.Target, want, m.Text)
 		}
 	}
 }
