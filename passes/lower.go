@@ -79,6 +79,7 @@ func fail(n *ir.Node, f string, a ...any) {
 
 type lowerer struct {
 	Options
+	name    string // of the entry being lowered: it begins the names of its buffers
 	plan    *plan.Plan
 	kernels []*kernel.Kernel
 	byText  map[string]string // a kernel's text without its name → its name
@@ -220,6 +221,7 @@ func (lw *lowerer) entry(g *ir.Graph) {
 	for _, c := range g.Clocks {
 		lw.clockSlots(c)
 	}
+	lw.name = g.Name + "."
 	sc := &scope{lw: lw, loop: -1, stored: map[*ir.Node]*store{}, next: map[*ir.Node]*store{}}
 	e := plan.Entry{Name: g.Name, Doc: g.Doc}
 	first := len(lw.plan.Buffers)

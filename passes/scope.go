@@ -166,7 +166,7 @@ func (sc *scope) destination(n *ir.Node) []*store {
 			only = only && u.Op.Name == "keep"
 		}
 		if !only {
-			s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("v%d", n.ID), Class: plan.Temp, Elem: storeElem(n.Type.Elem), Dims: dims})
+			s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("%sv%d", sc.lw.name, n.ID), Class: plan.Temp, Elem: storeElem(n.Type.Elem), Dims: dims})
 			sc.stored[n] = s
 			to = append(to, s)
 		}
@@ -219,7 +219,7 @@ func layCopy(t ir.Type, tl Tiling) *layout {
 // the piece's own behind them.
 func (sc *scope) prefix(n *ir.Node) {
 	s, dims := sc.lw.place(n.Type)
-	s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("v%d", n.ID), Class: plan.Temp, Elem: elem.F32, Dims: dims})
+	s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("%sv%d", sc.lw.name, n.ID), Class: plan.Temp, Elem: elem.F32, Dims: dims})
 	k := sc.kernel("copy")
 	for i, a := range n.Args {
 		part := *s
@@ -236,7 +236,7 @@ func (sc *scope) prefix(n *ir.Node) {
 // join stores values of bounded length one behind the other.
 func (sc *scope) join(n *ir.Node) {
 	s, dims := sc.lw.place(n.Type)
-	s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("v%d", n.ID), Class: plan.Temp, Elem: elem.F32, Dims: dims})
+	s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("%sv%d", sc.lw.name, n.ID), Class: plan.Temp, Elem: elem.F32, Dims: dims})
 	if n.Type.Find(n.Attr.Dim) != 0 {
 		fail(n, "values of bounded length are joined along their first dimension, found %s", n.Type)
 	}
@@ -325,7 +325,7 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 	// Results lie in buffers over the whole call's rows.
 	for i, r := range body.Rows {
 		s, dims := lw.place(r.Type)
-		s.buf = lw.buffer(plan.Buffer{Name: fmt.Sprintf("v%d.%d", scan.ID, i), Class: plan.Temp, Elem: storeElem(r.Type.Elem), Dims: dims})
+		s.buf = lw.buffer(plan.Buffer{Name: fmt.Sprintf("%sv%d.%d", lw.name, scan.ID, i), Class: plan.Temp, Elem: storeElem(r.Type.Elem), Dims: dims})
 		res := sc.lw.result(sc, scan, i)
 		if res != nil {
 			sc.stored[res] = s
@@ -390,7 +390,7 @@ func (sc *scope) write(body *ir.Region) {
 	// One group may store its results into the states themselves, at its end.
 	whole := len(w.Groups) == 1 && w.Groups[0].Kind == "recur"
 	for _, p := range w.Probes {
-		b := lw.buffer(plan.Buffer{Name: p.Name, Class: plan.Probe, Elem: elem.F32, Dims: []int{lw.plan.Loops[sc.loop].Max}, Loop: lw.plan.Loops[sc.loop].Name})
+		b := lw.buffer(plan.Buffer{Name: lw.name + sc.scan.Attr.Name + "." + p.Name, Class: plan.Probe, Elem: elem.F32, Dims: []int{lw.plan.Loops[sc.loop].Max}, Loop: lw.plan.Loops[sc.loop].Name})
 		s := &store{kind: storeFlat, buf: b, dims: []int{lw.plan.Loops[sc.loop].Max}, shift: ints.V("turn")}
 		if _, twice := wr.next[p.Value]; !twice {
 			wr.next[p.Value] = s

@@ -1,0 +1,269 @@
+package passes_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
+	"github.com/memc-lang/memc/ir/kernel"
+	"github.com/memc-lang/memc/ir/plan"
+	"github.com/memc-lang/memc/passes"
+	"github.com/memc-lang/memc/runtime/safetensors"
+)
+
+// planMachine runs a plan with the kernel interpreter: slow, and a check of
+// lowering that needs no code generator.
+type planMachine struct {
+	p       *passes.Program
+	kernels map[string]*kernel.Kernel
+	mem     []kernel.Memory
+	d       *plan.Describer
+	pos     int64
+}
+
+func newPlanMachine(p *passes.Program, weights map[string][]float32) (*planMachine, error) {
+	m := &planMachine{p: p, kernels: map[string]*kernel.Kernel{}}
+	for _, k := range p.Kernels {
+		m.kernels[k.Name] = k
+	}
+	var err error
+	if m.d, err = p.Plan.Describer(); err != nil {
+		return nil, err
+	}
+	for i, b := range p.Plan.Buffers {
+		kb := &kernel.Buf{Elem: b.Elem, Dims: append([]int{}, b.Dims...), Panel: b.Panel}
+		if b.Grow != nil {
+			kb.Dims[0] = 64 // enough for the tests' streams
+		}
+		mem := kernel.NewMemory(kb, 0)
+		switch b.Class {
+		case plan.Weight:
+			w, ok := weights[b.Tensor]
+			if !ok {
+				return nil, fmt.Errorf("no weight %s", b.Tensor)
+			}
+			pack(mem, &b, w)
+		case plan.Table:
+			copy(mem, b.Data)
+		case plan.State:
+			if b.From >= 0 {
+				copy(mem, m.mem[b.From])
+			} else if b.Fill != 0 {
+				for e := 0; e+4 <= len(mem); e += 4 {
+					binary.LittleEndian.PutUint32(mem[e:], math.Float32bits(float32(b.Fill)))
+				}
+			}
+		case plan.Temp, plan.Output:
+			for e := 0; e+4 <= len(mem); e += 4 {
+				binary.LittleEndian.PutUint32(mem[e:], math.Float32bits(float32(math.NaN())))
+			}
+		}
+		m.mem = append(m.mem, mem)
+		_ = i
+	}
+	return m, nil
+}
+
+// pack lays a tensor out as a buffer wants it.
+func pack(mem kernel.Memory, b *plan.Buffer, w []float32) {
+	put := func(at int, v float32) { binary.LittleEndian.PutUint32(mem[4*at:], math.Float32bits(v)) }
+	if b.Panel == 0 {
+		for i, v := range w {
+			put(i, v)
+		}
+		return
+	}
+	nd := len(b.Dims)
+	n, k := b.Dims[nd-2], b.Dims[nd-1]
+	padded := (n + b.Panel - 1) / b.Panel * b.Panel
+	for i, v := range w {
+		mat, row, col := i/(n*k), i/k%n, i%k
+		put(mat*padded*k+row/b.Panel*k*b.Panel+col*b.Panel+row%b.Panel, v)
+	}
+}
+
+func (m *planMachine) call(entry string, tokens []int32) (map[string][]float32, error) {
+	out := map[string][]float32{}
+	for len(tokens) > 0 {
+		n := min(len(tokens), m.p.Plan.Slab)
+		if err := m.slab(entry, tokens[:n], out); err != nil {
+			return nil, err
+		}
+		tokens = tokens[n:]
+	}
+	return out, nil
+}
+
+func (m *planMachine) slab(entry string, tokens []int32, out map[string][]float32) error {
+	p := m.p.Plan
+	if err := m.d.Describe(m.pos, int64(len(tokens))); err != nil {
+		return err
+	}
+	for _, e := range p.Entries {
+		if e.Name != entry {
+			continue
+		}
+		for i, t := range tokens {
+			binary.LittleEndian.PutUint32(m.mem[e.Inputs[0].Buffer][4*i:], uint32(t))
+		}
+		if err := m.steps(e.Steps, 0); err != nil {
+			return err
+		}
+		for _, o := range e.Outputs {
+			rows := 1
+			elems := 1
+			for i, d := range o.Dims {
+				if i == 0 && o.Rows != nil {
+					rows = len(tokens)
+				} else {
+					elems *= d
+				}
+			}
+			v := make([]float32, rows*elems)
+			for i := range v {
+				v[i] = math.Float32frombits(binary.LittleEndian.Uint32(m.mem[o.Buffer][4*i:]))
+			}
+			if o.Clock {
+				v = append(out[o.Name], v...)
+			}
+			out[o.Name] = v
+		}
+	}
+	m.pos += int64(len(tokens))
+	copy(m.d.Lens, m.d.Next)
+	return nil
+}
+
+func (m *planMachine) steps(steps []plan.Step, record int64) error {
+	rec := m.d.Records[record*int64(m.p.Plan.Record):][:m.p.Plan.Record]
+	for _, s := range steps {
+		switch s.Kind {
+		case plan.Launch:
+			k := m.kernels[s.Kernel]
+			var bufs []kernel.Memory
+			for _, b := range s.Bufs {
+				bufs = append(bufs, m.mem[b])
+			}
+			var args []int64
+			for _, sl := range s.Slots {
+				args = append(args, rec[sl])
+			}
+			if err := (kernel.Interp{Races: true}).Run(k, bufs, args); err != nil {
+				return fmt.Errorf("%s: %w", s.Kernel, err)
+			}
+		case plan.Repeat:
+			for t := range m.d.Turns[s.Loop] {
+				if err := m.steps(s.Steps, m.d.First[s.Loop]+t); err != nil {
+					return err
+				}
+			}
+		case plan.If:
+			if rec[s.Cond] != 0 {
+				if err := m.steps(s.Steps, record); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func floats(t *testing.T, path string) map[string][]float32 {
+	t.Helper()
+	c, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	out := map[string][]float32{}
+	for name, x := range c.Tensors {
+		v := make([]float32, x.Len())
+		for i := range v {
+			v[i] = math.Float32frombits(binary.LittleEndian.Uint32(x.Data[4*i:]))
+		}
+		out[name] = v
+	}
+	return out
+}
+
+func ints32(t *testing.T, path, name string) []int32 {
+	t.Helper()
+	c, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	x := c.Tensors[name]
+	v := make([]int32, x.Len())
+	for i := range v {
+		v[i] = int32(binary.LittleEndian.Uint32(x.Data[4*i:]))
+	}
+	return v
+}
+
+func distance(got, want []float32) float64 {
+	var d, w float64
+	for i := range want {
+		if math.IsNaN(float64(got[i])) {
+			return math.NaN()
+		}
+		d += (float64(got[i]) - float64(want[i])) * (float64(got[i]) - float64(want[i]))
+		w += float64(want[i]) * float64(want[i])
+	}
+	return math.Sqrt(d / w)
+}
+
+// TestPlanGolden runs the lowered golden cases with the kernel interpreter.
+func TestPlanGolden(t *testing.T) {
+	for _, name := range goldens {
+		for _, fuse := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/fuse=%v", name, fuse), func(t *testing.T) {
+				m, c := load(t, name)
+				if c.Tokens > 400 && testing.Short() {
+					t.Skip("long streams take minutes with the kernel interpreter")
+				}
+				p := lowered(t, m, fuse, 48)
+				dir := "../testdata/golden/" + name + "/"
+				pm, err := newPlanMachine(p, floats(t, dir+"weights.safetensors"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				tokens := ints32(t, dir+"inputs.safetensors", "tokens")
+				want := floats(t, dir+"outputs.safetensors")["logits"]
+				if len(tokens) > 200 { // the rest is the native tests' affair
+					want = want[:len(want)/len(tokens)*200]
+					tokens = tokens[:200]
+				}
+				got, err := pm.call("forward", tokens)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d := distance(got["logits"], want); !(d <= c.Tolerance) {
+					t.Errorf("relative error %g, want at most %g", d, c.Tolerance)
+				}
+			})
+		}
+	}
+}
+
+func lowered(t *testing.T, m *ir.Module, fuse bool, slab int) *passes.Program {
+	t.Helper()
+	var gs []*ir.Graph
+	for _, g := range m.Entries {
+		h, err := passes.Run(g, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gs = append(gs, h)
+	}
+	p, err := passes.Lower(gs, passes.Options{Target: "test", Slab: slab, Tiling: passes.DefaultTiling, Fuse: fuse})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+var _ = elem.F32
