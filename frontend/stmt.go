@@ -16,7 +16,7 @@ func (e *elab) body(b *block, s *scope) value {
 }
 
 // stmts runs statements; the value is that of a return, or nil. m is the memory
-// whose own statements these are.
+// whose own statements these are, nil in a function.
 func (e *elab) stmts(b *block, s *scope, m *scanning) value {
 	for k, x := range b.Stmts {
 		if !e.step(x.Pos) {
@@ -37,8 +37,13 @@ func (e *elab) stmts(b *block, s *scope, m *scanning) value {
 }
 
 func (e *elab) stmt(x *stmt, s *scope, m *scanning) value {
-	if m == nil && (x.State != nil || x.Read != nil || x.Write != nil || x.Probe != nil && e.phase != writing) {
+	switch own := x.State != nil || x.Read != nil || x.Write != nil; {
+	case m == nil && (own || x.Probe != nil):
 		return e.errorf(x.Pos, "state, read, write and probe are statements of a memory's own body")
+	case own && e.phase == writing:
+		return e.errorf(x.Pos, "state, read and write stand outside the write")
+	case x.Probe != nil && e.phase != writing:
+		return e.errorf(x.Pos, "a probe shows what a write did: it stands inside the write")
 	}
 	switch {
 	case x.State != nil:
@@ -56,12 +61,10 @@ func (e *elab) stmt(x *stmt, s *scope, m *scanning) value {
 		}
 		m.written = true
 		e.phase = writing
-		if v := e.stmts(x.Write, s.inner(), nil); v != nil && !isBad(v) {
-			e.errorf(x.Write.Pos, "a write returns nothing")
-		}
+		e.stmts(x.Write, s.inner(), m)
 		e.phase = outside
 	case x.Return != nil:
-		if e.phase == writing {
+		if m != nil && e.phase == writing {
 			return e.errorf(x.Pos, "a write returns nothing")
 		}
 		if len(x.Return.Values) == 1 {
@@ -79,7 +82,7 @@ func (e *elab) stmt(x *stmt, s *scope, m *scanning) value {
 		}
 		for _, v := range list {
 			s.vars[x.For.Var.Text] = v
-			if r := e.stmts(x.For.Body, s, nil); r != nil {
+			if r := e.stmts(x.For.Body, s, m); r != nil {
 				return r
 			}
 		}
@@ -109,11 +112,11 @@ func (e *elab) ifStmt(x *ifStmt, s *scope, m *scanning) value {
 	case !ok:
 		return e.errorf(x.Test.Pos, "the statement if needs a static test, found %s; choose between values with if … then … else", test.what())
 	case bool(c):
-		return e.stmts(x.Then, s, nil)
+		return e.stmts(x.Then, s, m)
 	case x.Elif != nil:
 		return e.ifStmt(x.Elif, s, m)
 	case x.Else != nil:
-		return e.stmts(x.Else, s, nil)
+		return e.stmts(x.Else, s, m)
 	}
 	return nil
 }
