@@ -20,6 +20,10 @@ type Interp struct {
 	Order func(blocks int) []int
 	// Round32 rounds each floating element that a statement gives a tile to f32.
 	Round32 bool
+	// Chain32 computes every Dot in f32 as it is defined, one chain of fused
+	// multiply-adds over ascending k: the bits that any target must give where
+	// the operands are the same bits.
+	Chain32 bool
 	// Races makes it an error that two blocks store to one element, that one
 	// store does so twice, or that a block loads what another one stores.
 	Races bool
@@ -435,10 +439,35 @@ func (m *machine) dot(s *Dot) {
 			if s.TransB {
 				br, bc = c, k
 			}
-			sum.f += m.get(a, ar, ac).f * m.get(b, br, bc).f
+			x, y := m.get(a, ar, ac).f, m.get(b, br, bc).f
+			if m.Chain32 {
+				sum.f = fma32(x, y, sum.f)
+			} else {
+				sum.f += x * y
+			}
 		}
 		return sum
 	})
+}
+
+// fma32 is x·y + z of f32 values, rounded once to f32. The product is exact in
+// f64; where the sum is not, its last bit is made odd, so that the second
+// rounding falls as if it were the only one (Boldo and Melquiond, 2008).
+func fma32(x, y, z float64) float64 {
+	x, y, z = float64(float32(x)), float64(float32(y)), float64(float32(z))
+	p := x * y
+	s := p + z
+	t := s - p
+	lost := (p - (s - t)) + (z - t)
+	if bits := math.Float64bits(s); lost != 0 && bits&1 == 0 && !math.IsInf(s, 0) && s == s {
+		if (lost > 0) == (s > 0) {
+			bits++
+		} else {
+			bits--
+		}
+		s = math.Float64frombits(bits)
+	}
+	return float64(float32(s))
 }
 
 func (m *machine) reduce(s *Reduce) {

@@ -2,6 +2,8 @@ package kernel
 
 import (
 	"math"
+	"math/big"
+	"math/rand"
 	"strings"
 	"testing"
 
@@ -91,6 +93,48 @@ func TestBF16(t *testing.T) {
 		below, middle, above := bf16(math.Float32frombits(bits|0x7fff)), bf16(math.Float32frombits(bits|0x8000)), bf16(math.Float32frombits(bits|0x8001))
 		if below != uint16(b) || above != uint16(b+1) || middle != uint16(b+b&1) {
 			t.Fatalf("behind %#x come %#x, %#x and %#x", b, below, middle, above)
+		}
+	}
+}
+
+// TestF16 is TestBF16 for the other format.
+func TestF16(t *testing.T) {
+	m := NewMemory(&Buf{Elem: F16, Dims: []int{2}}, 0)
+	at := func(b int) float64 {
+		m[0], m[1] = byte(b), byte(b>>8)
+		return m.Float(F16, 0)
+	}
+	check := func(f float64, want int) {
+		m.SetFloat(F16, 1, f)
+		if got := int(m[2]) | int(m[3])<<8; got != want {
+			t.Fatalf("%v becomes %#x, not %#x", f, got, want)
+		}
+	}
+	for sign := 0; sign <= 0x8000; sign += 0x8000 {
+		for b := sign; b < sign+0x7bff; b++ {
+			low, high := at(b), at(b+1)
+			check(low, b)
+			check((low+high)/2, b+b&1)
+			check(low+(high-low)*0.499, b)
+			check(low+(high-low)*0.501, b+1)
+		}
+	}
+}
+
+// TestFMA32 compares with sums of unlimited precision.
+func TestFMA32(t *testing.T) {
+	r := rand.New(rand.NewSource(1))
+	draw := func() float64 {
+		// Few bits, far apart: sums that lie at or next to a middle are common.
+		m := float64(1+r.Intn(8))*math.Exp2(float64(r.Intn(24))) + float64(r.Intn(3)-1)
+		return float64(float32(m * math.Exp2(float64(r.Intn(60)-40)) * float64(1-2*r.Intn(2))))
+	}
+	for range 200000 {
+		x, y, z := draw(), draw(), draw()
+		sum := new(big.Float).SetPrec(400).Mul(big.NewFloat(x), big.NewFloat(y))
+		want, _ := sum.Add(sum, big.NewFloat(z)).Float32()
+		if got := fma32(x, y, z); got != float64(want) {
+			t.Fatalf("%v * %v + %v is %v, not %v", x, y, z, got, want)
 		}
 	}
 }

@@ -12,6 +12,9 @@ const (
 	maxDims   = 8
 	maxBuf    = 1 << 48 // elements of a buffer, rows of an open Dims[0] not counted
 	maxTile   = 1 << 22 // elements of a tile
+	maxTiles  = 1 << 24 // elements of all tiles
+	maxParts  = 16
+	maxAxes   = 8
 	maxStages = 16
 )
 
@@ -22,9 +25,10 @@ const (
 //	            among buffers, among tiles, among integers; no word of the text form
 //	variables   of axes and loops: not r, c or x, nor hiding another one in scope
 //	buffers     1 to 8 sizes, positive but for an open Dims[0]; panels of two dimensions or more; not bool
-//	tiles       f32, i32 or i64; positive sizes, at most 4M elements
+//	tiles       f32, i32 or i64; positive sizes, at most 4M elements, together 16M
+//	complete    no statement or expression lacks a tile, a buffer or an operand
 //	declared    every tile and buffer of a statement is one of the kernel's
-//	grids       at least one part; steps are positive; extents are over Ints
+//	grids       1 to 16 parts of at most 8 axes; steps are positive; extents are over Ints
 //	loops       positive steps, 0 to 16 stages, at most 64 statements deep
 //	scope       an expression uses Ints, axes and loops around it; r and c in indices and tests;
 //	            x in the indices of a gathering load; a tile's counts are in scope wherever it is used
@@ -51,8 +55,9 @@ func (k *Kernel) Verify() []error {
 	if len(v.errs) > 0 {
 		return v.errs // statements would only repeat them
 	}
-	if len(k.Parts) == 0 {
-		v.faultf("the kernel has no part")
+	if n := len(k.Parts); n == 0 || n > maxParts {
+		v.faultf("the kernel has %d parts, not 1 to %d", n, maxParts)
+		return v.errs
 	}
 	for i := range k.Parts {
 		v.part(&k.Parts[i])
@@ -123,6 +128,14 @@ func (v *verifier) declarations() {
 		v.tiles[t] = true
 		v.tile(t)
 	}
+	elements := 0
+	for t := range v.tiles {
+		elements += min(t.Rows*t.Cols, maxTiles)
+		if elements > maxTiles {
+			v.faultf("the tiles have more than %d elements", maxTiles)
+			return
+		}
+	}
 }
 
 func (v *verifier) buf(b *Buf) {
@@ -168,6 +181,9 @@ func (v *verifier) tile(t *Tile) {
 func (v *verifier) part(pt *Part) {
 	outer := v.scope
 	v.scope = maps.Clone(outer)
+	if len(pt.Grid) > maxAxes {
+		v.faultf("a grid has %d axes, more than %d", len(pt.Grid), maxAxes)
+	}
 	for _, a := range pt.Grid {
 		v.variable("axis", a.Var, v.scope)
 		if a.Step <= 0 {
@@ -182,6 +198,11 @@ func (v *verifier) part(pt *Part) {
 
 func (v *verifier) body(ss []Stmt, depth int) {
 	for _, s := range ss {
+		v.at = nil
+		if !complete(s) {
+			v.faultf("a %T lacks a tile, a buffer or an expression", s)
+			continue
+		}
 		v.at = s
 		if depth > maxNesting {
 			v.faultf("statements are nested more than %d deep", maxNesting)
@@ -278,8 +299,6 @@ func (v *verifier) stmt(s Stmt, depth int) {
 	case *When:
 		v.integer("the condition", s.Cond, v.scope)
 		v.body(s.Body, depth+1)
-	default:
-		v.faultf("this is no statement")
 	}
 }
 
@@ -292,11 +311,12 @@ func (v *verifier) loop(s *For, depth int) {
 	if s.Stages < 0 || s.Stages > maxStages {
 		v.faultf("there are %d stages, not 0 to %d", s.Stages, maxStages)
 	}
-	outer := v.scope
-	v.scope = maps.Clone(outer)
+	hides := v.scope[s.Var]
 	v.variable("loop", s.Var, v.scope)
 	v.body(s.Body, depth+1)
-	v.scope = outer
+	if !hides {
+		delete(v.scope, s.Var)
+	}
 }
 
 func (v *verifier) load(s *Load) {
@@ -414,9 +434,6 @@ func (v *verifier) reduce(s *Reduce) {
 	v.apart(s.Dst, s.Src)
 	if s.Dst.Elem != F32 || s.Src.Elem != F32 {
 		v.faultf("a reduction is of f32, not %s to %s", s.Src.Elem, s.Dst.Elem)
-	}
-	if s.Op > Largest {
-		v.faultf("there is no reduction %d", s.Op)
 	}
 	if s.OverRows {
 		v.shape(s.Dst, 1, s.Src.Cols)

@@ -16,6 +16,41 @@ func checkNote(n string) error {
 	return nil
 }
 
+// complete reports whether all that a statement needs is there to be printed.
+func complete(s Stmt) bool {
+	switch s := s.(type) {
+	case *Load:
+		return s.Dst != nil && s.Buf != nil && !slices.Contains(s.Idx, nil)
+	case *Store:
+		return s.Src != nil && s.Buf != nil && !slices.Contains(s.Idx, nil)
+	case *Map:
+		return s.Dst != nil && s.Expr.complete()
+	case *Dot:
+		return s.Dst != nil && s.A != nil && s.B != nil
+	case *Reduce:
+		return s.Dst != nil && s.Src != nil && s.Op <= Largest
+	case *Transpose:
+		return s.Dst != nil && s.Src != nil
+	case *Slice:
+		return s.Dst != nil && s.Src != nil
+	case *Paste:
+		return s.Dst != nil && s.Src != nil
+	case *For:
+		return s.Lo != nil && s.Hi != nil
+	case *When:
+		return s.Cond != nil
+	}
+	return false
+}
+
+func (v *Val) complete() bool {
+	switch {
+	case v == nil, v.Op == Ref && v.Tile == nil, (v.Op == Index || v.Op == Test) && v.I == nil, v.Op > ToI64, v.Elem > Bool:
+		return false
+	}
+	return !slices.ContainsFunc(v.Args, func(a *Val) bool { return !a.complete() })
+}
+
 func (v *verifier) mapping(s *Map) {
 	if !v.use(s.Dst) {
 		return
@@ -32,10 +67,6 @@ func (v *verifier) mapping(s *Map) {
 
 // val checks an expression that is computed for the elements of dst.
 func (v *verifier) val(x *Val, dst *Tile) {
-	if x.Op > ToI64 {
-		v.faultf("there is no operator %d", x.Op)
-		return
-	}
 	if len(x.Args) != x.Op.operands() {
 		v.faultf("%s has %d operands, not %d", x.Op, len(x.Args), x.Op.operands())
 		return
@@ -68,10 +99,6 @@ func (v *verifier) val(x *Val, dst *Tile) {
 
 // ref checks a tile inside an expression for the elements of dst.
 func (v *verifier) ref(t, dst *Tile) {
-	if t == nil {
-		v.faultf("a tile is missing")
-		return
-	}
 	if !v.use(t) {
 		return
 	}
