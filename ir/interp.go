@@ -155,6 +155,9 @@ func (e *evalError) Error() string {
 	if len(e.node.at) > 0 {
 		where = e.node.at[0].String() + ": "
 	}
+	if e.node.Attr.Name != "" {
+		return fmt.Sprintf("%s%s %q: %v", where, e.node.Op.Name, e.node.Attr.Name, e.err)
+	}
 	return where + e.node.Op.Name + ": " + e.err.Error()
 }
 
