@@ -1,0 +1,11 @@
+package runtime
+
+import "github.com/ebitengine/purego"
+
+// nativeHere is nil where this system can run compiled code.
+func nativeHere() error { return nil }
+
+// callWalk calls the generated walk (see ir/plan) in this goroutine's thread.
+func callWalk(walk uintptr, c *walkCall, worker int) {
+	purego.SyscallN(walk, c.steps, uintptr(c.count), c.records, uintptr(c.record), c.scratch+uintptr(worker)*c.stride, uintptr(worker), uintptr(c.workers), c.barrier)
+}

@@ -1,0 +1,15 @@
+//go:build !(linux && amd64)
+
+package runtime
+
+import (
+	"fmt"
+	goruntime "runtime"
+)
+
+// nativeHere says why this system cannot run compiled code.
+func nativeHere() error {
+	return &Unsupported{fmt.Sprintf("compiled code for amd64 runs on Linux on x86-64; this is %s on %s", goruntime.GOOS, goruntime.GOARCH)}
+}
+
+func callWalk(uintptr, *walkCall, int) { panic("runtime: compiled code cannot run here") }

@@ -1,0 +1,39 @@
+package runtime
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+// spelled has the features that LLVM names otherwise than cpuid does.
+var spelled = map[string]string{"fma": "FMA3", "bmi": "BMI1", "sse4.1": "SSE4", "sse4.2": "SSE42"}
+
+// missing lists the features among those named, in LLVM's spelling or cpuid's,
+// that this processor or its operating system lacks.
+func missing(features []string) []string {
+	var lack []string
+	for _, f := range features {
+		name := f
+		if s, ok := spelled[strings.ToLower(f)]; ok {
+			name = s
+		}
+		id := cpuid.ParseFeature(name)
+		if id == cpuid.UNKNOWN || !cpuid.CPU.Supports(id) {
+			lack = append(lack, f)
+		}
+	}
+	slices.Sort(lack)
+	return slices.Compact(lack)
+}
+
+// supported is nil where this processor has the features.
+func supported(target string, features []string) error {
+	lack := missing(features)
+	if len(lack) == 0 {
+		return nil
+	}
+	return &Unsupported{fmt.Sprintf("target %s needs %s, which this processor (%s) lacks", target, strings.Join(lack, ", "), cpuid.CPU.BrandName)}
+}

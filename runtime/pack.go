@@ -1,0 +1,111 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	goruntime "runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/memc-lang/memc/ir/plan"
+	"github.com/memc-lang/memc/runtime/memory"
+)
+
+// packed is the weights and tables of a plan in its layout.
+type packed struct {
+	region *memory.Region
+	place  []int64 // of each buffer of the plan; -1 where it is neither weight nor table
+}
+
+// buffer is the memory of buffer i.
+func (k *packed) buffer(p *plan.Plan, i int) []byte {
+	return k.region.Bytes()[k.place[i]:][:p.Buffers[i].Bytes]
+}
+
+// packPlan lays the plan's weights and tables out, with readable bytes behind
+// each, and fills them with all processors.
+func packPlan(p *plan.Plan, w *Weights) (*packed, error) {
+	k := &packed{place: make([]int64, len(p.Buffers))}
+	total := int64(0)
+	for i := range p.Buffers {
+		k.place[i] = -1
+		if b := &p.Buffers[i]; b.Class == plan.Weight || b.Class == plan.Table {
+			k.place[i] = total
+			total = memory.Up(total + b.Bytes + memory.Slack)
+		}
+	}
+	var err error
+	if k.region, err = memory.New(total); err != nil {
+		return nil, err
+	}
+	k.region.Huge()
+	params := map[string]Param{}
+	for _, p := range w.params {
+		params[p.Name] = p
+	}
+	var jobs []job
+	for i := range p.Buffers {
+		b := &p.Buffers[i]
+		switch b.Class {
+		case plan.Table:
+			copy(k.buffer(p, i), b.Data)
+		case plan.Weight:
+			read, err := w.reader(params[b.Tensor], b.Elem != plan.F32)
+			if err != nil {
+				return nil, fmt.Errorf("the tensor %s: %w", b.Tensor, err)
+			}
+			l := layoutOf(b.Elem, b.Dims, b.Panel)
+			for g := range l.groups() {
+				jobs = append(jobs, job{read, l, g, k.buffer(p, i), b.Elem})
+			}
+		}
+	}
+	return k, w.run(jobs)
+}
+
+// job converts and places one group of one weight.
+type job struct {
+	read   func(dst []float32, from int)
+	layout layout
+	group  int
+	to     []byte
+	elem   plan.Elem
+}
+
+// run does the jobs on all processors.
+func (w *Weights) run(jobs []job) error {
+	var next atomic.Int64
+	var group sync.WaitGroup
+	errs := make([]error, goruntime.GOMAXPROCS(0))
+	for i := range errs {
+		group.Go(func() {
+			errs[i] = w.guard(func() error {
+				var f []float32
+				var b []byte
+				for j := next.Add(1) - 1; j < int64(len(jobs)); j = next.Add(1) - 1 {
+					jobs[j].do(&f, &b)
+				}
+				return nil
+			})
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+func (j *job) do(f *[]float32, b *[]byte) {
+	from, rows, off := j.layout.piece(j.group)
+	n := rows * j.layout.cols
+	if cap(*f) < n {
+		*f, *b = make([]float32, n), make([]byte, 4*n)
+	}
+	values := (*f)[:n]
+	j.read(values, from)
+	if j.layout.panel == 0 {
+		narrow(j.to[off:], values, j.elem)
+		return
+	}
+	bytes := (*b)[:n*j.layout.size]
+	narrow(bytes, values, j.elem)
+	j.layout.put(j.to, bytes, j.group)
+}

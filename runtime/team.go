@@ -1,0 +1,125 @@
+package runtime
+
+import (
+	goruntime "runtime"
+	"sync/atomic"
+)
+
+// walkCall is what the workers of one call share; addresses are of memory that
+// the machine holds.
+type walkCall struct {
+	steps   uintptr
+	count   int64
+	records uintptr
+	record  int64 // int64 values of a record
+	scratch uintptr
+	stride  uintptr // from one worker's scratch to the next's
+	workers int64
+	barrier uintptr
+}
+
+// team is the workers of a machine: the calling goroutine is the first; the
+// others are goroutines on threads of their own, parked between calls. A worker
+// that has nothing to do looks for the next call for some microseconds, since
+// the next token often follows at once, and then sleeps.
+type team struct {
+	walk   uintptr
+	others []*worker
+	call   walkCall
+	left   atomic.Int64 // workers that are not done with the call
+	asleep atomic.Bool  // the caller waits on done
+	done   chan struct{}
+	quit   bool // read after a wake
+}
+
+// worker is one worker's parking place, in cache lines of its own.
+type worker struct {
+	calls  atomic.Uint64 // calls begun
+	asleep atomic.Bool   // it waits on wake
+	wake   chan struct{}
+	_      [104]byte
+}
+
+// spins is how often a waiting goroutine looks before it sleeps: about 10 µs.
+const spins = 10_000
+
+func newTeam(walk uintptr, workers int) *team {
+	t := &team{walk: walk, done: make(chan struct{}, 1)}
+	for i := 1; i < workers; i++ {
+		w := &worker{wake: make(chan struct{}, 1)}
+		t.others = append(t.others, w)
+		go t.work(w, i)
+	}
+	return t
+}
+
+// run walks the steps of t.call with all workers and returns when all are done.
+func (t *team) run() {
+	t.call.workers = int64(1 + len(t.others))
+	t.start()
+	callWalk(t.walk, &t.call, 0)
+	for t.left.Load() != 0 { // again where a worker was late to wake the call before
+		t.rest()
+	}
+}
+
+// rest returns when the other workers are done, or woke this one by mistake.
+func (t *team) rest() {
+	for range spins {
+		if t.left.Load() == 0 {
+			return
+		}
+	}
+	t.asleep.Store(true)
+	if t.left.Load() == 0 && t.asleep.CompareAndSwap(true, false) {
+		return // the last worker saw no one asleep
+	}
+	<-t.done
+}
+
+// start lets every other worker begin.
+func (t *team) start() {
+	t.left.Store(int64(len(t.others)))
+	for _, w := range t.others {
+		w.calls.Add(1)
+		if w.asleep.CompareAndSwap(true, false) {
+			w.wake <- struct{}{}
+		}
+	}
+}
+
+func (t *team) work(w *worker, i int) {
+	goruntime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	for seen := uint64(0); ; seen++ {
+		w.wait(seen)
+		if t.quit {
+			return
+		}
+		callWalk(t.walk, &t.call, i)
+		if t.left.Add(-1) == 0 && t.asleep.CompareAndSwap(true, false) {
+			t.done <- struct{}{}
+		}
+	}
+}
+
+// wait returns when more calls have begun than were seen.
+func (w *worker) wait(seen uint64) {
+	for {
+		for range spins {
+			if w.calls.Load() != seen {
+				return
+			}
+		}
+		w.asleep.Store(true)
+		if w.calls.Load() != seen && w.asleep.CompareAndSwap(true, false) {
+			return // the caller saw no one asleep
+		}
+		<-w.wake // perhaps for a call that was noticed without it
+	}
+}
+
+// stop ends the workers; no call is under way.
+func (t *team) stop() {
+	t.quit = true
+	t.start()
+}
