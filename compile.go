@@ -1,0 +1,205 @@
+// Package memc compiles descriptions of long-context models into native code
+// and runs them: a spec becomes a graph (frontend), the graph is made ready for
+// streams (passes), lowered to kernels and a plan, and the kernels are printed
+// for each target (codegen). What comes out is an artifact that package runtime
+// alone can run.
+//
+//	a, err := memc.Compile(ctx, "specs/allmem.spec", memc.Options{Config: config})
+//	p, err := runtime.New(a, "")
+package memc
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/memc-lang/memc/codegen/amd64"
+	"github.com/memc-lang/memc/codegen/ptx"
+	"github.com/memc-lang/memc/frontend"
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/passes"
+	"github.com/memc-lang/memc/runtime/artifact"
+)
+
+// Version is the compiler's version; it is part of every cache key.
+const Version = "0.1.0"
+
+// Options say what to compile for.
+type Options struct {
+	// Targets are the targets' names; see Targets. None: those of this machine.
+	Targets []string
+	// Set and Config give the spec's parameters as JSON values, Set first;
+	// entries of Config that are no parameter are ignored.
+	Set, Config map[string]json.RawMessage
+	// Slab is the most rows of the base clock that one pass through the code
+	// takes; longer calls are cut. 0: DefaultSlab.
+	Slab int
+	// NoFuse makes every node a kernel of its own, to find faults.
+	NoFuse bool
+	// Verify checks the graph after every pass.
+	Verify bool
+	// Read gives the text of a spec file; nil: from disk.
+	Read frontend.Reader
+}
+
+// DefaultSlab is the most rows of one pass through the code unless Options say
+// otherwise: enough for products to run at full speed.
+const DefaultSlab = 512
+
+// Targets are the targets that there is code generation for, and the
+// interpreter.
+var Targets = append([]string{"interp", "avx512", "avx2"}, ptx.Targets()...)
+
+// Load reads a spec and elaborates it with its parameters.
+func Load(spec string, o Options) (*ir.Module, error) {
+	m, diags := frontend.Load(spec, o.Read, o.Set, o.Config)
+	if diags != nil {
+		return nil, diags
+	}
+	return m, nil
+}
+
+// Optimise takes every entry point through the passes. trace, where given, sees
+// each entry's graph after each pass.
+func Optimise(m *ir.Module, verify bool, trace func(g *ir.Graph, p passes.Pass) error) (*ir.Module, error) {
+	out := *m
+	out.Entries = nil
+	for _, g := range m.Entries {
+		h, err := passes.Run(g, func(p passes.Pass, g *ir.Graph) error {
+			if verify {
+				if errs := g.Verify(); len(errs) > 0 {
+					return errs[0]
+				}
+			}
+			if trace != nil {
+				return trace(g, p)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		out.Entries = append(out.Entries, h)
+	}
+	return &out, nil
+}
+
+// Lower gives the plan and kernels of one target from optimised entry points.
+func Lower(m *ir.Module, target string, o Options) (*passes.Program, error) {
+	slab := o.Slab
+	if slab == 0 {
+		slab = DefaultSlab
+	}
+	return passes.Lower(m.Entries, passes.Options{Target: target, Slab: slab, Tiling: tiling(target), Fuse: !o.NoFuse})
+}
+
+// tiling is the machine table of schedules: sizes differ by target, operations
+// do not.
+func tiling(target string) passes.Tiling {
+	t := passes.DefaultTiling
+	if strings.HasPrefix(target, "sm_") { // tiles live in shared memory
+		t.Rows, t.RecurRows, t.MapElems = 32, 32, 4096
+	}
+	return t
+}
+
+// Compile turns a spec into an artifact with one section a target. The error of
+// a faulty spec lists every fault with its place.
+func Compile(ctx context.Context, spec string, o Options) (*artifact.Artifact, error) {
+	m, err := Load(spec, o)
+	if err != nil {
+		return nil, err
+	}
+	return CompileModule(ctx, m, o)
+}
+
+// CompileModule compiles an elaborated spec.
+func CompileModule(ctx context.Context, m *ir.Module, o Options) (*artifact.Artifact, error) {
+	a := &artifact.Artifact{Manifest: manifest(m)}
+	opt, err := Optimise(m, o.Verify, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range o.Targets {
+		t, err := compileTarget(ctx, opt, name, o)
+		if err != nil {
+			return nil, err
+		}
+		a.Targets = append(a.Targets, *t)
+	}
+	return a, nil
+}
+
+func compileTarget(ctx context.Context, m *ir.Module, name string, o Options) (*artifact.Target, error) {
+	if name == "interp" {
+		return &artifact.Target{Name: name, Format: "graph"}, nil
+	}
+	p, err := Lower(m, name, o)
+	if err != nil {
+		return nil, err
+	}
+	t := &artifact.Target{Name: name, Plan: p.Plan.String()}
+	switch {
+	case name == "avx512" || name == "avx2":
+		machine := amd64.AVX512
+		if name == "avx2" {
+			machine = amd64.AVX2
+		}
+		blob, err := amd64.Compile(ctx, p.Kernels, machine)
+		if err != nil {
+			return nil, err
+		}
+		t.Format, t.Code, t.Symbols, t.Scratch, t.Features = "amd64", blob.Code, blob.Symbols, blob.Scratch, blob.Features
+	case slices.Contains(ptx.Targets(), name):
+		mod, err := ptx.Print(p.Kernels, name)
+		if err != nil {
+			return nil, err
+		}
+		t.Format, t.Code = "ptx", []byte(mod.Text)
+		t.Symbols, t.Scratch = map[string]int64{}, map[string]int64{}
+		for _, k := range mod.Kernels {
+			t.Symbols[k.Name] = 0
+			t.Scratch[k.Name] = int64(k.Scratch)
+		}
+	default:
+		return nil, fmt.Errorf("there is no target %s; targets are %s", name, strings.Join(Targets, ", "))
+	}
+	return t, nil
+}
+
+// manifest describes a program, whatever it runs on.
+func manifest(m *ir.Module) artifact.Manifest {
+	out := artifact.Manifest{
+		Name: strings.TrimSuffix(filepath.Base(m.Spec), filepath.Ext(m.Spec)), Doc: m.Doc,
+		Compiler: Version, Params: map[string]string{}, Graph: m.String(),
+	}
+	for _, p := range m.Params {
+		out.Params[p.Name] = p.Value
+	}
+	for _, g := range m.Entries {
+		e := artifact.Entry{Name: g.Name, Doc: g.Doc}
+		for _, in := range g.Inputs {
+			e.Inputs = append(e.Inputs, port(in.Attr.Name, in.Type))
+		}
+		for _, o := range g.Outputs {
+			e.Outputs = append(e.Outputs, port(o.Name, o.Node.Type))
+		}
+		out.Entries = append(out.Entries, e)
+	}
+	return out
+}
+
+func port(name string, t ir.Type) artifact.Port {
+	p := artifact.Port{Name: name, Elem: t.Elem.String()}
+	for _, d := range t.Dims {
+		if d.Clock != nil {
+			p.Dims = append(p.Dims, d.Clock.Name)
+		} else {
+			p.Dims = append(p.Dims, fmt.Sprint(d.Size))
+		}
+	}
+	return p
+}
