@@ -127,13 +127,21 @@ func ascii(s string) string {
 // op appends an instruction.
 func (c *code) op(mnemonic string, ops ...operand) { c.emit("", mnemonic, ops) }
 
-// onlyIf appends an instruction that runs where p holds, unless where it does not.
+// onlyIf appends an instruction that runs where p holds, unless one that runs
+// where it does not.
 func (c *code) onlyIf(p operand, mnemonic string, ops ...operand) {
-	c.emit("@"+p.text+" ", mnemonic, ops)
+	c.guarded("@", p, mnemonic, ops)
 }
 
 func (c *code) unless(p operand, mnemonic string, ops ...operand) {
-	c.emit("@!"+p.text+" ", mnemonic, ops)
+	c.guarded("@!", p, mnemonic, ops)
+}
+
+func (c *code) guarded(sign string, p operand, mnemonic string, ops []operand) {
+	if p.kind != pred {
+		c.fail(fmt.Errorf("%s: %s: the guard must be %s, and %s is %s", caller(), mnemonic, pred, p, p.kind))
+	}
+	c.emit(sign+p.text+" ", mnemonic, ops)
 }
 
 // p, h, r, q and f append an instruction that writes a new register of their

@@ -164,6 +164,7 @@ func TestWrongFormSaysWhichOperandAndWhere(t *testing.T) {
 	}{
 		{"kind", func(c *code) { c.f("add.rn.f32", c.reg(f32), c.reg(b32)) }, "add.rn.f32: operand 2 must be an f32 register or an f32 literal, and %r0 is a 32-bit register"},
 		{"number", func(c *code) { c.op("bar.sync") }, "bar.sync takes 1 operands, not 0"},
+		{"guard", func(c *code) { c.onlyIf(c.reg(b32), "ret") }, "ret: the guard must be a predicate, and %r0 is a 32-bit register"},
 		{"unknown", func(c *code) { c.op("frobnicate.f32") }, "no form is called frobnicate.f32"},
 		{"destination", func(c *code) { c.op("mov.f32", num(1), num(2)) }, "operand 0 must be an f32 register"},
 		{"address", func(c *code) { c.f("ld.shared.f32", sharedAt(c.reg(b64), 4)) }, "operand 1 must be a shared address, and [%q0+4] is no operand"},

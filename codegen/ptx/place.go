@@ -1,13 +1,6 @@
 package ptx
 
-import (
-	"fmt"
-
-	"github.com/memc-lang/memc/ir/kernel"
-)
-
-// maxScratch bounds the bytes of a CTA's scratch: displacements have 32 bits.
-const maxScratch = 1 << 31
+import "github.com/memc-lang/memc/ir/kernel"
 
 // place is where a tile lives: Offset bytes into shared memory, or, where
 // Spilled, into the CTA's slice of the scratch buffer. Rows follow each other
@@ -19,8 +12,9 @@ type place struct {
 
 // places puts every tile into shared memory, and the largest ones into the
 // scratch buffer where they do not all fit: largest first, the earlier of two
-// of a size. It gives the bytes of both.
-func places(tiles []*kernel.Tile, limit int) (at map[*kernel.Tile]place, shared, scratch int, err error) {
+// of a size. It gives the bytes of both, which a displacement of 32 bits can span:
+// Verify bounds the elements of all tiles.
+func places(tiles []*kernel.Tile, limit int) (at map[*kernel.Tile]place, shared, scratch int) {
 	at = map[*kernel.Tile]place{}
 	for _, t := range tiles {
 		at[t] = place{}
@@ -46,10 +40,7 @@ func places(tiles []*kernel.Tile, limit int) (at map[*kernel.Tile]place, shared,
 		}
 		at[t] = p
 	}
-	if scratch >= maxScratch {
-		return nil, 0, 0, fmt.Errorf("the tiles that do not fit into shared memory take %d bytes a block; %d is the most", scratch, maxScratch)
-	}
-	return at, shared, scratch, nil
+	return at, shared, scratch
 }
 
 // tileBytes is the room that a tile takes, a multiple of 128 bytes: a line of

@@ -27,7 +27,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/memc-lang/memc/ir/ints"
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
@@ -151,10 +150,7 @@ type printer struct {
 }
 
 func (p *printer) kernel(t target) (Info, error) {
-	at, shared, scratch, err := places(p.k.Tiles, t.shared)
-	if err != nil {
-		return Info{}, err
-	}
+	at, shared, scratch := places(p.k.Tiles, t.shared)
 	p.places = at
 	p.push()
 	p.prologue(shared, scratch)
@@ -199,164 +195,4 @@ func (p *printer) prologue(shared, scratch int) {
 
 func (p *printer) pointer(name string) operand {
 	return p.c.q("cvta.to.global.u64", p.c.q("ld.param.u64", paramAt(name)))
-}
-
-// grid is the loop over this CTA's blocks. A block's number counts the parts
-// one after another, and within a part the last axis fastest.
-func (p *printer) grid() {
-	c := &p.c
-	turns := make([][]operand, len(p.k.Parts)) // of each axis
-	ends := make([]operand, len(p.k.Parts))    // the first block behind each part
-	var end operand
-	for i, part := range p.k.Parts {
-		c.note("part %d: %s", i, gridText(part))
-		blocks := imm(1)
-		for j, a := range part.Grid {
-			n := p.int(ints.Most(ints.CeilQuo(a.Extent, int64(a.Step)), ints.C(0)))
-			turns[i] = append(turns[i], n)
-			if j == 0 {
-				blocks = n
-			} else {
-				blocks = c.q("mul.lo.s64", blocks, n)
-			}
-		}
-		if i == 0 {
-			end = blocks
-		} else {
-			end = c.q("add.s64", end, blocks)
-		}
-		ends[i] = end
-	}
-	c.note("blocks ctaid, ctaid + nctaid, ...")
-	block := c.q("cvt.u64.u32", c.r("mov.u32", operand{sreg, "%ctaid.x"}))
-	stride := c.q("cvt.u64.u32", c.r("mov.u32", operand{sreg, "%nctaid.x"}))
-	next, again, done := c.mark("block"), c.mark("again"), c.mark("done")
-	c.here(next)
-	c.onlyIf(c.p("setp.ge.s64", block, end), "bra", done)
-	for i, part := range p.k.Parts {
-		var other operand
-		last := i == len(p.k.Parts)-1
-		if !last {
-			other = c.mark("part")
-			c.onlyIf(c.p("setp.ge.s64", block, ends[i]), "bra", other)
-		}
-		p.push()
-		rest := block
-		if i > 0 {
-			rest = c.q("sub.s64", block, ends[i-1])
-		}
-		for j := len(part.Grid) - 1; j >= 0; j-- {
-			a, at := part.Grid[j], rest
-			if j > 0 {
-				at = c.q("rem.s64", rest, turns[i][j])
-				rest = c.q("div.s64", rest, turns[i][j])
-			}
-			if a.Step > 1 {
-				at = c.q("mul.lo.s64", at, imm(int64(a.Step)))
-			}
-			p.bind(a.Var, at)
-		}
-		p.busy = hazards{}
-		p.stmts(part.Body)
-		p.pop()
-		if !last {
-			c.op("bra", again)
-			c.here(other)
-		}
-	}
-	c.here(again)
-	c.note("no tile is written again before all threads have read it")
-	c.op("bar.sync", imm(0))
-	c.op("add.s64", block, block, stride)
-	c.op("bra", next)
-	c.here(done)
-}
-
-func (p *printer) stmts(body []kernel.Stmt) {
-	for _, s := range body {
-		if p.c.err != nil {
-			return
-		}
-		p.stmt(s)
-	}
-}
-
-func (p *printer) stmt(s kernel.Stmt) {
-	p.c.note("%s", kernel.Text(s))
-	p.c.depth++
-	defer func() { p.c.depth-- }()
-	switch s := s.(type) {
-	case *kernel.For:
-		p.loop(s)
-		return
-	case *kernel.When:
-		p.when(s)
-		return
-	}
-	reads, writes := touches(s)
-	if p.busy.meets(reads, writes) {
-		p.c.op("bar.sync", imm(0))
-		p.busy = hazards{}
-	}
-	p.busy.add(reads, writes)
-	switch s := s.(type) {
-	case *kernel.Load:
-		p.load(s)
-	case *kernel.Store:
-		p.store(s)
-	case *kernel.Map:
-		p.mapTile(s)
-	case *kernel.Dot:
-		p.dot(s)
-	case *kernel.Reduce:
-		p.reduce(s)
-	case *kernel.Transpose:
-		p.transpose(s)
-	case *kernel.Slice:
-		p.slice(s)
-	case *kernel.Paste:
-		p.paste(s)
-	}
-}
-
-// loop prints a For. Its bounds are the same in all threads, so all threads
-// meet at the barriers within.
-func (p *printer) loop(s *kernel.For) {
-	c := &p.c
-	lo, hi := p.int(s.Lo), p.int(s.Hi)
-	v := c.q("mov.u64", lo)
-	body, end := c.mark("loop"), c.mark("end")
-	before := p.busy
-	c.here(body)
-	c.onlyIf(c.p("setp.ge.s64", v, hi), "bra", end)
-	c.op("bar.sync", imm(0)) // between the turns
-	p.busy = hazards{}
-	p.push()
-	p.bind(s.Var, v)
-	p.stmts(s.Body)
-	p.pop()
-	c.op("add.s64", v, v, imm(int64(s.Step)))
-	c.op("bra", body)
-	c.here(end)
-	p.busy = p.busy.or(before) // the loop may have run no turn
-}
-
-func (p *printer) when(s *kernel.When) {
-	end := p.c.mark("end")
-	p.c.unless(p.cond(s.Cond), "bra", end)
-	before := p.busy
-	p.push()
-	p.stmts(s.Body)
-	p.pop()
-	p.c.here(end)
-	p.busy = p.busy.or(before)
-}
-
-// gridText is a part's grid as the kernel text has it.
-func gridText(part kernel.Part) string {
-	axes := make([]string, len(part.Grid))
-	for i, a := range part.Grid {
-		axes[i] = fmt.Sprintf("%s: %s step %d", a.Var, a.Extent, a.Step)
-	}
-	return "grid(" + strings.Join(axes, ", ") + ")"
 }
