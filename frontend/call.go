@@ -165,7 +165,7 @@ func (e *elab) fit(pos lexer.Position, what string, any []*name, p *par, v value
 		return badV{}
 	}
 	if p.Elem != "" {
-		t, ok := e.elemOf(p.Pos, p.Elem)
+		t, ok := e.elemOf(p.Pos, p.Elem, s)
 		if !ok {
 			return badV{}
 		}
@@ -295,7 +295,7 @@ func (e *elab) weight(x *weightExpr, s *scope) value {
 	arg := e.expr(x.Name, s)
 	et, ok := elem.F32, true
 	if x.Elem != "" {
-		if et, ok = e.elemOf(x.Pos, x.Elem); !ok {
+		if et, ok = e.elemOf(x.Pos, x.Elem, s); !ok {
 			return badV{}
 		}
 		if !et.Float() {

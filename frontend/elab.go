@@ -235,10 +235,23 @@ func (e *elab) text(pos lexer.Position, lit string, s *scope) (string, bool) {
 
 var elems = map[string]elem.Type{"f32": elem.F32, "f16": elem.F16, "bf16": elem.BF16, "i32": elem.I32, "i64": elem.I64}
 
-func (e *elab) elemOf(pos lexer.Position, name string) (elem.Type, bool) {
-	t, ok := elems[name]
-	if !ok {
-		e.errorf(pos, "there is no element type %s; there are f32, f16, bf16, i32 and i64", name)
+// elemOf finds an element type by its name, or by a string parameter's value.
+func (e *elab) elemOf(pos lexer.Position, name string, s *scope) (elem.Type, bool) {
+	if t, ok := elems[name]; ok {
+		return t, true
 	}
-	return t, ok
+	word := name
+	if d := e.decls[name]; d != nil {
+		v, ok := e.lookup(pos, name, s).(strV)
+		if !ok {
+			e.errorf(pos, "%s is no element type", name)
+			return 0, false
+		}
+		if t, ok := elems[string(v)]; ok {
+			return t, true
+		}
+		word = string(v)
+	}
+	e.errorf(pos, "there is no element type %s; there are f32, f16, bf16, i32 and i64", short(word))
+	return 0, false
 }

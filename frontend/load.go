@@ -199,7 +199,7 @@ func (e *elab) entry(x *entryDecl) *ir.Graph {
 		}
 		et, ok := elem.F32, true
 		if p.Elem != "" {
-			et, ok = e.elemOf(p.Pos, p.Elem)
+			et, ok = e.elemOf(p.Pos, p.Elem, s)
 		}
 		dims, okd := e.dims(p.Shape, s)
 		if !ok || !okd {
@@ -242,7 +242,7 @@ func (e *elab) entry(x *entryDecl) *ir.Graph {
 	}
 	for i, r := range x.Results {
 		n, ok := e.tensor(r.Pos, vals[i], r.Name.Text)
-		et, oke := e.elemOf(r.Pos, r.Elem)
+		et, oke := e.elemOf(r.Pos, r.Elem, s)
 		if !ok || !oke {
 			return nil
 		}

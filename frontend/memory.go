@@ -252,7 +252,7 @@ func (e *elab) declareState(x *stateStmt, s *scope, m *scanning) {
 	et := elem.F32
 	if x.Elem != "" {
 		var ok bool
-		if et, ok = e.elemOf(x.Pos, x.Elem); !ok {
+		if et, ok = e.elemOf(x.Pos, x.Elem, s); !ok {
 			return
 		}
 		if !et.Float() {

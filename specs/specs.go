@@ -6,5 +6,5 @@ import "embed"
 
 // FS holds the model specs, lib/ (pieces that they import) and bench/.
 //
-//go:embed *.spec lib/*.spec
+//go:embed *.spec lib bench
 var FS embed.FS
