@@ -1,6 +1,7 @@
 package ir
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 const (
 	maxSource   = 1 << 28 // bytes
 	maxNesting  = 16      // scans inside scans
+	maxNodes    = 1 << 20 // of one entry: walks over a graph go as deep as it is
 	maxElements = 1 << 50 // of one type, so that counts of two stay in range
 )
 
@@ -228,6 +230,9 @@ func (p *parser) define() {
 	id, at := p.tok, p.at
 	if p.values[id] != nil || len(id) == 1 {
 		p.fail("%s cannot name a new value", id)
+	}
+	if len(p.values) == maxNodes {
+		p.fail("more than %d values in one entry", maxNodes)
 	}
 	p.next()
 	p.expect("=")
@@ -469,7 +474,7 @@ func (p *parser) region(r *Region) {
 			l.Next = p.paren()
 			r.Lens = append(r.Lens, l)
 		case p.is("params"):
-			r.Params = p.leaves("param")
+			r.Params = p.leaves("param", "kept")
 		case p.is("states"):
 			p.states(r)
 		case p.is("rows"):
@@ -496,13 +501,13 @@ func (p *parser) region(r *Region) {
 	p.depth--
 }
 
-// leaves takes values of one op.
-func (p *parser) leaves(op string) []*Node {
+// leaves takes values of certain ops.
+func (p *parser) leaves(ops ...string) []*Node {
 	at := p.at
 	ns := p.refs(false)
 	for _, n := range ns {
-		if n.Op.Name != op {
-			p.failAt(at, "expected %s, found %s", op, n.Op.Name)
+		if !slices.Contains(ops, n.Op.Name) {
+			p.failAt(at, "expected %s, found %s", strings.Join(ops, " or "), n.Op.Name)
 		}
 	}
 	return ns
