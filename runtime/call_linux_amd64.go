@@ -6,6 +6,8 @@ import "github.com/ebitengine/purego"
 func nativeHere() error { return nil }
 
 // callWalk calls the generated walk (see ir/plan) in this goroutine's thread.
-func callWalk(walk uintptr, c *walkCall, worker int) {
-	purego.SyscallN(walk, c.steps, uintptr(c.count), c.records, uintptr(c.record), c.scratch+uintptr(worker)*c.stride, uintptr(worker), uintptr(c.workers), c.barrier)
+// args is the worker's own room for the arguments.
+func callWalk(walk uintptr, c *walkCall, worker int, args *[8]uintptr) {
+	*args = [8]uintptr{c.steps, uintptr(c.count), c.records, uintptr(c.record), c.scratch + uintptr(worker)*c.stride, uintptr(worker), uintptr(c.workers), c.barrier}
+	purego.SyscallN(walk, args[:]...)
 }

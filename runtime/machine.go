@@ -42,8 +42,8 @@ type state struct {
 	region *memory.Region
 	off    int64 // in region
 	bytes  int64 // capacity
-	row    int64 // bytes of one row of Dims[0]; 0: it does not grow by rows
-	rows   int64 // how many rows of Dims[0] are the state's
+	rows   int64 // growing: how many rows of Dims[0] are the state's
+	room   int64 // growing: how many have room
 	grow   plan.Code
 }
 
@@ -114,6 +114,7 @@ func (m *machine) allocateStates() error {
 		} else {
 			s.off = 0
 			s.rows = int64(b.Dims[0])
+			s.room = s.rows
 			var err error
 			if s.grow, err = m.desc.Compile(b.Grow); err != nil {
 				return err
@@ -228,24 +229,22 @@ func (m *machine) growStates() error {
 // reserve gives a growing state room for so many rows: at least twice what it
 // had, so that a long stream copies each row a bounded number of times.
 func (m *machine) reserve(s *state, rows int64) error {
-	b := &m.engine.plan.Buffers[s.buffer]
-	need, err := rowsBytes(b, rows)
-	if err != nil {
-		return fmt.Errorf("the state %s cannot grow to %d rows: %w", b.Name, rows, err)
-	}
-	if need <= s.bytes {
+	if rows <= s.room {
 		return nil
 	}
-	if double := 2 * s.bytes; need < double {
-		need = double
+	b := &m.engine.plan.Buffers[s.buffer]
+	room := max(rows, 2*s.room)
+	bytes, err := rowsBytes(b, room)
+	var r *memory.Region
+	if err == nil {
+		r, err = memory.New(bytes)
 	}
-	r, err := memory.New(need)
 	if err != nil {
 		return fmt.Errorf("the state %s cannot grow to %d rows: %w", b.Name, rows, err)
 	}
 	old := copy(r.Bytes(), s.memory())
 	s.region.Free()
-	s.region, s.bytes = r, need
+	s.region, s.bytes, s.room = r, bytes, room
 	if b.From < 0 {
 		fill(s.memory()[old:], b.Elem, b.Fill)
 	}

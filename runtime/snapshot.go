@@ -21,10 +21,8 @@ func (m *machine) Fork() (Machine, error) {
 	}
 	for i := range m.states {
 		from, to := &m.states[i], &f.states[i]
-		if from.bytes > to.bytes {
-			if err := f.reserve(to, from.rows); err != nil {
-				return nil, err
-			}
+		if err := f.reserve(to, from.rows); err != nil {
+			return nil, err
 		}
 		to.rows = from.rows
 		copy(to.memory(), from.memory())

@@ -26,6 +26,7 @@ type team struct {
 	walk   uintptr
 	others []*worker
 	call   walkCall
+	args   [8]uintptr   // the caller's
 	left   atomic.Int64 // workers that are not done with the call
 	asleep atomic.Bool  // the caller waits on done
 	done   chan struct{}
@@ -57,7 +58,7 @@ func newTeam(walk uintptr, workers int) *team {
 func (t *team) run() {
 	t.call.workers = int64(1 + len(t.others))
 	t.start()
-	callWalk(t.walk, &t.call, 0)
+	callWalk(t.walk, &t.call, 0, &t.args)
 	for t.left.Load() != 0 { // again where a worker was late to wake the call before
 		t.rest()
 	}
@@ -90,12 +91,13 @@ func (t *team) start() {
 
 func (t *team) work(w *worker, i int) {
 	goruntime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	args := new([8]uintptr)
 	for seen := uint64(0); ; seen++ {
 		w.wait(seen)
 		if t.quit {
 			return
 		}
-		callWalk(t.walk, &t.call, i)
+		callWalk(t.walk, &t.call, i, args)
 		if t.left.Add(-1) == 0 && t.asleep.CompareAndSwap(true, false) {
 			t.done <- struct{}{}
 		}

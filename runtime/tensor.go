@@ -42,6 +42,11 @@ func FromInt32(data []int32, shape ...int) Tensor {
 	return Tensor{Elem: I32, Shape: shapeOr(shape, len(data)), Data: memory.Raw(data)}
 }
 
+// FromFloat64 makes a tensor of f64 that shares data.
+func FromFloat64(data []float64, shape ...int) Tensor {
+	return Tensor{Elem: F64, Shape: shapeOr(shape, len(data)), Data: memory.Raw(data)}
+}
+
 func shapeOr(shape []int, n int) []int {
 	if len(shape) == 0 {
 		return []int{n}
@@ -67,6 +72,33 @@ func Float32(t Tensor) ([]float32, error) {
 	}
 	v := make([]float32, t.Len())
 	read(v, 0)
+	return v, nil
+}
+
+// Float64 gives the elements of a floating tensor as float64, exactly: a view
+// of Data where it holds aligned f64, else a copy.
+func Float64(t Tensor) ([]float64, error) {
+	if err := t.Check(); err != nil {
+		return nil, err
+	}
+	if t.Elem != F64 {
+		f, err := Float32(t)
+		if err != nil {
+			return nil, err
+		}
+		v := make([]float64, len(f))
+		for i := range f {
+			v[i] = float64(f[i])
+		}
+		return v, nil
+	}
+	if v, ok := memory.Values[float64](t.Data); ok {
+		return v, nil
+	}
+	v := make([]float64, t.Len())
+	for i := range v {
+		v[i] = math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*i:]))
+	}
 	return v, nil
 }
 

@@ -12,7 +12,11 @@ typedef struct { volatile i64 arrived; i64 p[7]; volatile i64 round; i64 q[7]; }
 static void wait(barrier *b, i64 workers) {
 	i64 now = b->round;
 	if (__sync_add_and_fetch(&b->arrived, 1) == workers) { b->arrived = 0; __sync_synchronize(); b->round = now + 1; return; }
-	while (b->round == now) __builtin_ia32_pause();
+	for (i64 spins = 1; b->round == now; spins++) {
+		__builtin_ia32_pause();
+		i64 yield = 24; // sched_yield, where there are fewer processors than workers
+		if (spins % 256 == 0) __asm__ volatile("syscall" : "+a"(yield) : : "rcx", "r11", "memory");
+	}
 }
 
 static void steps(const step *s, i64 count, const i64 *records, i64 len, const i64 *record, void *scratch, i64 worker, i64 workers, barrier *b) {
