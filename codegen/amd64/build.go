@@ -427,11 +427,6 @@ func (f *fn) convert(op conversion, x value.Value, to types.Type) value.Value {
 	if t.Equal(x.Type()) {
 		return x
 	}
-	if k, ok := constInt(x); ok && (op == trunc || op == sext) {
-		if it, ok := t.(*types.IntType); ok && (it.BitSize == 64 || k == int64(int32(k))) {
-			return constant.NewInt(it, k)
-		}
-	}
 	from, fromInt := elemOf(x.Type()).(*types.IntType)
 	dest, toInt := to.(*types.IntType)
 	ok := true
@@ -450,6 +445,11 @@ func (f *fn) convert(op conversion, x value.Value, to types.Type) value.Value {
 	if !ok {
 		f.fail("conversion %d of %s to %s", op, x.Type(), t)
 		return undef(t)
+	}
+	if k, isConst := constInt(x); isConst && (op == trunc || op == sext) {
+		if it, scalar := t.(*types.IntType); scalar && (it.BitSize == 64 || k == int64(int32(k))) {
+			return constant.NewInt(it, k)
+		}
 	}
 	var i interface {
 		ir.Instruction

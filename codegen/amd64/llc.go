@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"strings"
 	"sync"
@@ -73,20 +74,60 @@ func Compile(ctx context.Context, ks []*kernel.Kernel, m Machine) (*Blob, error)
 	if err != nil {
 		return nil, err
 	}
-	text, scratch, err := printModule(ks, m, true)
+	shards := split(ks)
+	objects, scratches, errs := make([][]byte, len(shards)), make([]map[string]int64, len(shards)), make([]error, len(shards))
+	var wg sync.WaitGroup
+	for i, shard := range shards {
+		wg.Go(func() {
+			var text string
+			if text, scratches[i], errs[i] = printModule(shard, m, i == 0); errs[i] == nil {
+				objects[i], errs[i] = runLLC(ctx, llc, text, m, "obj")
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	b, err := link(objects)
 	if err != nil {
 		return nil, err
 	}
-	object, err := runLLC(ctx, llc, text, m, "obj")
-	if err != nil {
-		return nil, err
-	}
-	b, err := link([][]byte{object})
-	if err != nil {
-		return nil, err
+	scratch := map[string]int64{}
+	for _, s := range scratches {
+		maps.Copy(scratch, s)
 	}
 	b.Scratch, b.Features = scratch, m.Features
 	return b, nil
+}
+
+// split divides kernels among modules that are assembled at the same time. A
+// module repeats the product's register tiles, so that a few kernels stay
+// together. The result depends on the kernels alone.
+func split(ks []*kernel.Kernel) [][]*kernel.Kernel {
+	const modules, apart = 2, 8
+	if len(ks) < apart {
+		return [][]*kernel.Kernel{ks}
+	}
+	size := func(k *kernel.Kernel) (n int) {
+		for _, p := range k.Parts {
+			statements(p.Body, func(kernel.Stmt) { n++ })
+		}
+		return n
+	}
+	shards := make([][]*kernel.Kernel, modules)
+	var load [modules]int
+	for _, k := range ks {
+		to := 0
+		for i := range load {
+			if load[i] < load[to] {
+				to = i
+			}
+		}
+		shards[to] = append(shards[to], k)
+		load[to] += size(k)
+	}
+	return shards
 }
 
 // Assembly gives the assembly text of kernels, as llc prints it.

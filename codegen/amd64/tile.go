@@ -154,7 +154,7 @@ const maxScratch = 1 << 30
 // bytes that a vector may read.
 func (b *block) reserve(bytes int64) int64 {
 	at := b.size
-	b.size += (bytes + 127) / 64 * 64
+	b.size += (bytes + 128 + 63) / 64 * 64
 	if b.size > maxScratch {
 		b.fail("tiles need more than %d bytes of scratch", maxScratch)
 		b.size = 0
