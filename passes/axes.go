@@ -191,7 +191,7 @@ func lay(s *set, t Tiling, chain bool, seq string) (*layout, bool) {
 	}
 	if row == "" && !chain {
 		for _, d := range par {
-			if row == "" || dims[d].Size > dims[row].Size {
+			if dims[d].Size > 1 && (row == "" || dims[d].Size > dims[row].Size) {
 				row = d
 			}
 		}
@@ -201,7 +201,7 @@ func lay(s *set, t Tiling, chain bool, seq string) (*layout, bool) {
 	}))
 	if !wholeCol && !chain {
 		for _, d := range par {
-			if d != row {
+			if d != row && dims[d].Size > 1 {
 				col = d
 			}
 		}
@@ -244,10 +244,18 @@ func lay(s *set, t Tiling, chain bool, seq string) (*layout, bool) {
 			if isDot(n) && !l.dotFits(n) {
 				return false
 			}
+			for i, a := range n.Args {
+				if i == 0 && (n.Op.Name == "gather" || n.Op.Name == "take") {
+					continue // rows by number, one dimension at a time
+				}
+				if !s.nodes[a] && !l.reads(a) {
+					return false
+				}
+			}
 		}
-		return true
+		return !slices.ContainsFunc(s.outs, func(n *ir.Node) bool { return !l.reads(n) })
 	}
-	if !try(row, col) && !try(row, "") && !try("", "") {
+	if !try(row, col) && !tryAll(par, dims, try) && !try(row, "") && !try("", "") {
 		return nil, false
 	}
 	// Tiles must stay near.
@@ -269,6 +277,35 @@ func lay(s *set, t Tiling, chain bool, seq string) (*layout, bool) {
 		}
 	}
 	return l, true
+}
+
+// tryAll asks for every choice of a tile's rows and columns.
+func tryAll(par []string, dims map[string]ir.Dim, try func(row, col string) bool) bool {
+	for _, row := range par {
+		for _, col := range par {
+			if row != col && dims[col].Static() && dims[col].Size > 1 && try(row, col) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// reads reports whether memory holds a value so that a tile's rows or columns
+// are adjacent: of two dimensions inside a tile, one is its last.
+func (l *layout) reads(n *ir.Node) bool {
+	var inTile []string
+	last := ""
+	for _, d := range n.Type.Dims {
+		if d.Static() && d.Size == 1 {
+			continue
+		}
+		last = d.Name
+		if a := l.find(d.Name); a == nil || a.kind != axisOne {
+			inTile = append(inTile, d.Name)
+		}
+	}
+	return len(inTile) < 2 || len(inTile) == 2 && slices.Contains(inTile, last)
 }
 
 // dotFits reports whether a product is one of tiles: at most one dimension of

@@ -271,8 +271,13 @@ func note(n *ir.Node) string {
 	return fmt.Sprintf("%s:%d %s", p.File, p.Line, n.Op.Name)
 }
 
-// load reads a stored value.
+// load reads a stored value, or makes a repeated constant.
 func (b *block) load(n *ir.Node, rd, cd string) *kernel.Tile {
+	if v, ok := constantBelow(n); ok {
+		t := b.fresh(n, rd, cd)
+		b.emit(b.phaseOf(n), &kernel.Map{Dst: t, Expr: kernel.N(float32(v)), Note: note(n)})
+		return t
+	}
 	s, idx := b.sc.address(b.k, n, b.indices(n, rd, cd))
 	if cd != "" && !columns(idx, true) {
 		if rd == "" || b.loads(n, cd, rd) {
@@ -291,9 +296,37 @@ func (b *block) load(n *ir.Node, rd, cd string) *kernel.Tile {
 	return t
 }
 
+// constantBelow gives the floating constant that a value repeats, seen through
+// other ways to address it.
+func constantBelow(n *ir.Node) (float64, bool) {
+	for alias(n) && n.Op.Name != "keep" && n.Op.Name != "result" || n.Op.Name == "expand" || n.Op.Name == "slice" {
+		n = n.Args[0]
+	}
+	return n.Attr.Value, n.Op.Name == "const" && n.Type.Elem.Float()
+}
+
+// loadFrom reads n, a window of the stored value x that begins at start along dim.
+func (b *block) loadFrom(n, x *ir.Node, dim string, start *ints.Expr, rd, cd string) *kernel.Tile {
+	at := func(rd, cd string) (*store, []*ints.Expr) {
+		idx := b.indices(n, rd, cd)
+		idx[dim] = ints.Plus(idx[dim], start)
+		return b.sc.address(b.k, x, idx)
+	}
+	s, idx := at(rd, cd)
+	if cd != "" && !columns(idx, true) {
+		s, idx = at(cd, rd)
+		t := b.fresh(n, cd, rd)
+		b.emit(b.phaseOf(n), &kernel.Load{Dst: t, Buf: b.k.buf(s, false), Idx: idx, Note: note(n)})
+		return b.transposed(tileKey{n, rd, cd}, t)
+	}
+	t := b.fresh(n, rd, cd)
+	b.emit(b.phaseOf(n), &kernel.Load{Dst: t, Buf: b.k.buf(s, false), Idx: idx, Note: note(n)})
+	return t
+}
+
 // loads reports whether memory holds n so that cd can run along a tile.
 func (b *block) loads(n *ir.Node, rd, cd string) bool {
-	if cd == "" {
+	if _, ok := constantBelow(n); ok || cd == "" {
 		return true
 	}
 	_, idx := b.sc.address(b.k, n, b.indices(n, rd, cd))

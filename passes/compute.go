@@ -170,28 +170,28 @@ func (b *block) fractionTile(n, table *ir.Node, d ir.Dim, rd, cd string) *kernel
 	return kernel.R(t)
 }
 
-// operand asks for a product's operand with the two dimensions in either order;
-// swapped says that a runs along it and k down it.
-func (b *block) operand(n *ir.Node, a, k string) (t *kernel.Tile, swapped bool) {
-	if !b.has(n, a) {
-		a = ""
-	}
+// operand asks for a product's operand with rd down and cd along it, or the
+// other way round (swapped) where it lies so.
+func (b *block) operand(n *ir.Node, rd, cd string) (t *kernel.Tile, swapped bool) {
 	for n.Op.Name == "expand" && b.in[n] {
 		n = n.Args[0]
 	}
-	if !b.in[n] {
-		if _, ok := b.tiles[tileKey{n, k, a}]; ok && b.tiles[tileKey{n, a, k}] == nil {
-			return b.tile(n, k, a), true
+	rd, cd = b.part(n, rd, cd)
+	switch {
+	case b.tiles[tileKey{n, rd, cd}] != nil:
+		return b.tile(n, rd, cd), false
+	case b.tiles[tileKey{n, cd, rd}] != nil:
+		return b.tile(n, cd, rd), true
+	case !b.in[n]:
+		if b.loads(n, rd, cd) {
+			return b.tile(n, rd, cd), false
 		}
-		if b.loads(n, a, k) {
-			return b.tile(n, a, k), false
-		}
-		return b.tile(n, k, a), true
+		return b.tile(n, cd, rd), true
 	}
-	if rd, cd := b.orient(n); rd == k && cd == a {
-		return b.tile(n, k, a), true
+	if r, c := b.orient(n); r == cd && c == rd {
+		return b.tile(n, cd, rd), true
 	}
-	return b.tile(n, a, k), false
+	return b.tile(n, rd, cd), false
 }
 
 // dot: a product of tiles, or row by row where both operands have the rows.
@@ -216,13 +216,10 @@ func (b *block) dot(n *ir.Node, rd, cd string) *kernel.Tile {
 		b.emit(before, &kernel.Map{Dst: dst, Expr: kernel.N(0), Note: note(n)})
 		p = during
 	}
+	// The right operand wants its columns adjacent: [k, n] rather than [n, k].
 	left, swappedA := b.operand(x, rd, over)
-	// The right operand wants its columns adjacent: [k, n], else [n, k].
-	right, swappedB := b.operand(y, cd, over)
-	if !b.in[y] && !swappedB && b.loads(y, over, cd) {
-		right, swappedB = b.tile(y, over, cd), true
-	}
-	b.emit(p, &kernel.Dot{Dst: dst, A: left, B: right, TransA: swappedA, TransB: !swappedB, Acc: acc, Note: note(n)})
+	right, swappedB := b.operand(y, over, cd)
+	b.emit(p, &kernel.Dot{Dst: dst, A: left, B: right, TransA: swappedA, TransB: swappedB, Acc: acc, Note: note(n)})
 	return dst
 }
 
@@ -362,7 +359,7 @@ func (b *block) operandTile(x *ir.Node, rd, cd string) *kernel.Tile {
 func (b *block) cut(n *ir.Node, rd, cd string) *kernel.Tile {
 	x := n.Args[0]
 	if !b.in[x] {
-		return b.load(n, rd, cd)
+		return b.loadFrom(n, x, n.Attr.Dim, ints.C(int64(n.Attr.Start)), rd, cd)
 	}
 	src := b.tile(x, rd, cd)
 	t := b.fresh(n, rd, cd)

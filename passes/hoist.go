@@ -40,7 +40,7 @@ func hoistScan(b *ir.Builder, scan *ir.Node, args []*ir.Node) *ir.Node {
 	// The frontier: nodes with rows that can leave, used by one that cannot.
 	var frontier []*ir.Node
 	need := func(n *ir.Node) {
-		if n != nil && outside[n] != nil && n.Type.Clock() == chunk && !slices.Contains(frontier, n) {
+		if n != nil && outside[n] != nil && n.Type.Clock() == chunk && varies(n) && !slices.Contains(frontier, n) {
 			frontier = append(frontier, n)
 		}
 	}
@@ -79,6 +79,14 @@ func hoistScan(b *ir.Builder, scan *ir.Node, args []*ir.Node) *ir.Node {
 		panic(err)
 	}
 	return s
+}
+
+// varies reports whether a value differs from row to row; what is only repeated
+// along them stays inside, where it costs nothing.
+func varies(n *ir.Node) bool {
+	return slices.ContainsFunc(ir.Postorder(n), func(m *ir.Node) bool {
+		return m.Op.Name == "param" || m.Op.Name == "index"
+	})
 }
 
 // leave gives the value outside of which n is the chunk's rows, or nil.

@@ -203,7 +203,7 @@ func (sc *scope) address(k *kernelBuilder, n *ir.Node, idx map[string]*ints.Expr
 			}
 		}
 	}
-	fail(n, "internal: %s of type %s has no address", n.Op.Name, n.Type)
+	panic(fmt.Errorf("%s of type %s has no address", n.Op.Name, n.Type))
 	return nil, nil
 }
 
@@ -291,6 +291,10 @@ func (sc *scope) index(k *kernelBuilder, s *store, t ir.Type, idx map[string]*in
 		return e
 	case storeHistory:
 		return sc.historyIndex(k, s, t, idx)
+	}
+	if s.rows { // whatever has rows, its first dimension counts them
+		_, flat := flatten(ir.Type{Dims: t.Dims[1:]}, idx)
+		return []*ints.Expr{ints.Plus(idx[t.Dims[0].Name], k.expr(s.shift)), flat}
 	}
 	row, flat := flatten(t, idx)
 	return sc.indexFlat(k, s, t, row, flat)

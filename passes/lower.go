@@ -2,6 +2,7 @@ package passes
 
 import (
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -35,7 +36,7 @@ func Lower(entries []*ir.Graph, o Options) (p *Program, err error) {
 				p, err = nil, e.error
 				return
 			}
-			p, err = nil, fmt.Errorf("internal error while lowering (a bug in the compiler, not in the spec): %v", r)
+			p, err = nil, fmt.Errorf("internal error while lowering (a bug in the compiler, not in the spec): %v\n%s", r, debug.Stack())
 		}
 	}()
 	lw := &lowerer{
@@ -177,6 +178,7 @@ type store struct {
 	history *history
 	shift   *ints.Expr // added to the row (to the element, where flat)
 	limit   *ints.Expr // copies into it take only that many rows
+	rows    bool       // copies into it put row i at shift + i, whatever clock they follow
 }
 
 type storeKind uint8

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"os"
 	"testing"
 
 	"github.com/memc-lang/memc/ir"
@@ -154,6 +155,13 @@ func (m *planMachine) steps(steps []plan.Step, record int64) error {
 			if err := (kernel.Interp{Races: true}).Run(k, bufs, args); err != nil {
 				return fmt.Errorf("%s: %w", s.Kernel, err)
 			}
+			if os.Getenv("NANS") != "" {
+				for i, b := range s.Bufs {
+					if k.Bufs[i].Write && m.p.Plan.Buffers[b].Class == plan.Temp && anyNaN(m.mem[b], len(m.p.Plan.Buffers[b].Dims) == 1) {
+						return fmt.Errorf("NaN in %s after\n%s", m.p.Plan.Buffers[b].Name, k)
+					}
+				}
+			}
 		case plan.Repeat:
 			for t := range m.d.Turns[s.Loop] {
 				if err := m.steps(s.Steps, m.d.First[s.Loop]+t); err != nil {
@@ -267,3 +275,12 @@ func lowered(t *testing.T, m *ir.Module, fuse bool, slab int) *passes.Program {
 }
 
 var _ = elem.F32
+
+func anyNaN(m kernel.Memory, all bool) bool {
+	for i := 0; i+4 <= len(m) && (all || i == 0); i += 4 {
+		if math.IsNaN(float64(math.Float32frombits(binary.LittleEndian.Uint32(m[i:])))) {
+			return true
+		}
+	}
+	return false
+}

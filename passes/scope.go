@@ -223,9 +223,10 @@ func (sc *scope) prefix(n *ir.Node) {
 	k := sc.kernel("copy")
 	for i, a := range n.Args {
 		part := *s
-		part.limit = ints.V(sc.clockSlot(n.Attr.Clock, "new"))
+		fresh := ints.V(n.Attr.Clock.Name + ".new")
+		part.rows, part.shift, part.limit = true, ints.C(0), fresh
 		if i == 1 {
-			part.shift, part.limit = part.limit, nil
+			part.shift, part.limit = fresh, nil
 		}
 		sc.copyPart(k, a, &part)
 	}
@@ -254,14 +255,6 @@ func (sc *scope) join(n *ir.Node) {
 	}
 	k.launch()
 	sc.stored[n] = s
-}
-
-// clockSlot names a slot of a clock that lives inside this scope's loop.
-func (sc *scope) clockSlot(c *ir.Clock, what string) string {
-	if c.Kind == ir.Prefixed {
-		return c.Name + "." + what
-	}
-	return what
 }
 
 // scanLoop lowers a scan: a loop over the pieces of chunks; attend, where given,
