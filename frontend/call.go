@@ -67,7 +67,7 @@ func (e *elab) bound(c *call, what string, names []string) ([]value, bool) {
 
 func (e *elab) callFn(f *fnDecl, c *call) value {
 	what := f.Kind + " " + f.Name.Text
-	if e.depth >= maxCalls {
+	if len(e.calls) >= maxCalls {
 		if !e.stopped {
 			e.stopped = true
 			e.errorf(c.pos, "%s: calls are nested more than %d deep; a function cannot call itself", what, maxCalls)
@@ -136,8 +136,8 @@ func (e *elab) callFn(f *fnDecl, c *call) value {
 		}
 		path = string(p)
 	}
-	e.depth++
-	defer func() { e.depth-- }()
+	e.calls = append(e.calls, c.pos)
+	defer func() { e.calls = e.calls[:len(e.calls)-1] }()
 	return e.within(path, func() value {
 		if f.Kind == "memory" {
 			return e.memory(f, c.pos, s)

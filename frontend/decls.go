@@ -63,7 +63,7 @@ func (e *elab) declare(files []*file) {
 // params gives every parameter its value.
 func (e *elab) params(files []*file, set, config map[string]json.RawMessage) {
 	e.declare(files)
-	var names []string
+	names := e.paramNames(files)
 	for _, f := range files {
 		for _, d := range f.decls {
 			if d.Param == nil {
@@ -74,7 +74,6 @@ func (e *elab) params(files []*file, set, config map[string]json.RawMessage) {
 				if p == nil || p.decl != d {
 					continue
 				}
-				names = append(names, n.Text)
 				raw, ok := set[n.Text]
 				from := "--set"
 				if !ok {
@@ -89,7 +88,7 @@ func (e *elab) params(files []*file, set, config map[string]json.RawMessage) {
 					v, good = coerce(d.Param.Type, v, n.Text)
 				}
 				if !good {
-					e.errorf(n.Pos, "%s gives the parameter %s the value %s; it must be %s", from, n.Text, short(string(raw)), article(d.Param.Type.String()))
+					e.errorf(n.Pos, "%s gives the parameter %s the value %s; it must be %s. The spec's parameters: %s", from, n.Text, short(string(raw)), article(d.Param.Type.String()), e.described(e.paramNames(files)))
 					v = badV{}
 				}
 				p.value, p.given = v, true
@@ -104,10 +103,23 @@ func (e *elab) params(files []*file, set, config map[string]json.RawMessage) {
 	}
 	slices.Sort(unknown)
 	for _, k := range unknown {
-		at := lexer.Position{}
-		e.d.List = append(e.d.List, Diagnostic{ir.Pos{}, fmt.Sprintf("--set %s: the spec has no such parameter%s. It has %s", short(k), near(k, slices.Clone(names)), e.described(names)), ""})
-		_ = at
+		e.d.plain("--set %s: the spec has no such parameter%s; it has %s", short(k), near(k, slices.Clone(names)), e.described(names))
 	}
+}
+
+// paramNames lists the parameters in the order of their declaration.
+func (e *elab) paramNames(files []*file) []string {
+	var names []string
+	for _, f := range files {
+		for _, d := range f.decls {
+			if d.Param != nil {
+				for _, n := range d.Param.Names {
+					names = append(names, n.Text)
+				}
+			}
+		}
+	}
+	return names
 }
 
 func (e *elab) described(names []string) string {
@@ -116,7 +128,10 @@ func (e *elab) described(names []string) string {
 	}
 	out := make([]string, len(names))
 	for i, n := range names {
-		out[i] = n + ": " + e.decls[n].decl.Param.Type.String()
+		out[i] = n
+		if d := e.decls[n]; d != nil && d.decl.Param != nil {
+			out[i] += ": " + d.decl.Param.Type.String()
+		}
 	}
 	return strings.Join(out, ", ")
 }

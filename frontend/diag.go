@@ -17,7 +17,8 @@ const maxErrors = 50
 type Diagnostic struct {
 	Pos  ir.Pos // File is empty where no place of a spec is at fault
 	Msg  string
-	Line string // the source line
+	Line string   // the source line
+	From []ir.Pos // the calls that led there, innermost first
 }
 
 // String gives file:line:col: error: message, the source line and a caret.
@@ -41,7 +42,11 @@ func (d Diagnostic) String() string {
 			under.WriteByte(' ')
 		}
 	}
-	return s + "\n    " + d.Line + "\n    " + under.String() + "^"
+	s += "\n    " + d.Line + "\n    " + under.String() + "^"
+	for _, p := range d.From {
+		s += fmt.Sprintf("\n    called from %s", p)
+	}
+	return s
 }
 
 // Diagnostics are the faults of a spec and all it imports, in order of place.
@@ -82,7 +87,12 @@ func (d *Diagnostics) add(pos lexer.Position, format string, args ...any) {
 			line = string([]rune(line)[:300])
 		}
 	}
-	d.List = append(d.List, Diagnostic{p, msg, line})
+	d.List = append(d.List, Diagnostic{Pos: p, Msg: msg, Line: line})
+}
+
+// plain adds a fault that stands at no place of a spec.
+func (d *Diagnostics) plain(format string, args ...any) {
+	d.List = append(d.List, Diagnostic{Msg: fmt.Sprintf(format, args...)})
 }
 
 func (d *Diagnostics) any() bool { return len(d.List) > 0 }

@@ -8,14 +8,17 @@ import (
 	"github.com/alecthomas/participle/v2/lexer"
 	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/ir/elem"
+	"github.com/memc-lang/memc/ir/ints"
 )
 
 // Bounds on what a spec may ask of the compiler.
 const (
-	maxSteps = 5_000_000 // expressions evaluated
+	maxSteps = 2_000_000 // expressions evaluated
 	maxTurns = 100_000   // turns of one loop
 	maxCalls = 100       // calls inside calls
-	maxNodes = 1_000_000 // nodes made
+	maxNodes = 200_000   // nodes made
+	maxMask  = 5_000     // operators of a mask, of a length
+	maxCount = 1 << 40   // elements of a tensor, of a row where it has rows
 	maxList  = 1 << 20   // elements of a list
 	maxSize  = math.MaxInt32
 )
@@ -31,8 +34,8 @@ type elab struct {
 	stopped bool
 
 	// Where elaboration stands.
-	path  string // prefix of weight names
-	depth int
+	path  string           // prefix of weight names
+	calls []lexer.Position // that are running, outermost first
 	scan  *scanning
 	phase phase
 	used  map[string]*ir.Node // names of attends, shifts and scans of this entry
@@ -49,7 +52,13 @@ const (
 )
 
 func (e *elab) errorf(pos lexer.Position, format string, args ...any) badV {
+	n := len(e.d.List)
 	e.d.add(pos, format, args...)
+	if len(e.d.List) > n {
+		for k := len(e.calls) - 1; k >= max(0, len(e.calls)-3); k-- {
+			e.d.List[n].From = append(e.d.List[n].From, place(e.calls[k]))
+		}
+	}
 	return badV{}
 }
 
@@ -60,6 +69,20 @@ func (e *elab) step(pos lexer.Position) bool {
 		e.errorf(pos, "the spec takes more than %d steps to elaborate", maxSteps)
 	}
 	return !e.stopped
+}
+
+// charge counts work that goes with the amount of data.
+func (e *elab) charge(pos lexer.Position, n int) bool {
+	e.steps += n / 16
+	return e.step(pos)
+}
+
+func countInts(x *ints.Expr) int {
+	n := 1
+	for _, a := range x.Args {
+		n += countInts(a)
+	}
+	return n
 }
 
 func place(pos lexer.Position) ir.Pos {
@@ -84,10 +107,13 @@ func (e *elab) make(pos lexer.Position, op string, attr ir.Attr, args ...*ir.Nod
 	}
 	size := 1
 	for _, d := range n.Type.Dims {
-		if d.Size > 0 && size > math.MaxInt32/d.Size {
-			return e.errorf(pos, "a tensor %s has more than %d elements a row", n.Type, maxSize)
+		if d.Size > 0 && size > maxCount/d.Size {
+			return e.errorf(pos, "a tensor %s has more than %d elements", n.Type, maxCount)
 		}
 		size *= max(d.Size, 1)
+		if d.Len != nil && countInts(d.Len) > maxMask {
+			return e.errorf(pos, "the number of rows of %s is made of too many parts", d.Name)
+		}
 	}
 	if n.ID > maxNodes && !e.stopped {
 		e.stopped = true

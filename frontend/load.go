@@ -54,13 +54,19 @@ func Load(name string, read Reader, set, config map[string]json.RawMessage) (*ir
 		d: &Diagnostics{src: map[string]string{}}, b: ir.NewBuilder(), global: &scope{vars: map[string]value{}},
 		decls: map[string]*declared{}, memo: map[string][]value{},
 	}
+	name = path.Clean(filepath.ToSlash(name))
 	l := &loader{e: e, read: read, seen: map[string]bool{}}
-	l.load(name, lexer.Position{}, nil)
+	src, err := l.open(name)
+	if err != nil {
+		e.d.plain("%v", err)
+		return nil, e.d
+	}
+	l.load(name, src, nil)
 	if e.d.any() {
 		return nil, e.d.orNil()
 	}
 	e.params(l.files, set, config)
-	m := &ir.Module{Spec: path.Base(filepath.ToSlash(name)), Doc: l.files[len(l.files)-1].lead()}
+	m := &ir.Module{Spec: path.Base(name), Doc: l.files[len(l.files)-1].lead()}
 	e.globals(l.files)
 	if !e.d.any() {
 		e.entries(l.files[len(l.files)-1], m)
@@ -79,59 +85,54 @@ type loader struct {
 	files []*file // imported ones first
 }
 
-// load reads a file and what it imports; stack holds the files being read.
-func (l *loader) load(name string, at lexer.Position, stack []string) {
-	if slices.Contains(stack, name) {
-		l.e.errorf(at, "the import goes in a circle: %s", strings.Join(append(stack, name), " imports "))
-		return
-	}
-	if l.seen[name] {
-		return
-	}
-	if len(l.seen) >= maxFiles {
-		l.e.errorf(at, "a spec has at most %d files", maxFiles)
-		return
-	}
-	l.seen[name] = true
+// open reads a file; specs/… that is not there is one that comes with the compiler.
+func (l *loader) open(name string) ([]byte, error) {
 	src, err := l.read(name)
-	if err != nil {
-		l.e.errorf(at, "%v", err)
-		return
+	if rest, ok := strings.CutPrefix(name, "specs/"); ok && errors.Is(err, fs.ErrNotExist) {
+		if src, err := specs.FS.ReadFile(rest); err == nil {
+			return src, nil
+		}
 	}
+	return src, err
+}
+
+// load reads a file and what it imports; stack holds the files being read.
+func (l *loader) load(name string, src []byte, stack []string) {
+	l.seen[name] = true
 	f := parse(name, string(src), l.e.d)
+	stack = append(slices.Clone(stack), name)
 	for _, d := range f.decls {
 		if d.Import == nil {
 			continue
 		}
 		want := strings.Trim(d.Import.Path, `"`)
-		if found, ok := l.find(name, want); ok {
-			l.load(found, d.Import.Pos, append(stack, name))
-		} else {
+		found, src, err := l.find(name, want)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			l.e.errorf(d.Import.Pos, "there is no spec %q, neither next to %s nor among those that come with the compiler", want, name)
+		case err != nil:
+			l.e.errorf(d.Import.Pos, "%v", err)
+		case slices.Contains(stack, found):
+			l.e.errorf(d.Import.Pos, "the import goes in a circle: %s", strings.Join(append(stack, found), " imports "))
+		case l.seen[found]:
+		case len(l.seen) >= maxFiles:
+			l.e.errorf(d.Import.Pos, "a spec has at most %d files", maxFiles)
+		default:
+			l.load(found, src, stack)
 		}
 	}
 	l.files = append(l.files, f)
 }
 
-// find gives the name of the imported file: next to the importing one, or among
-// the specs that come with the compiler.
-func (l *loader) find(from, want string) (string, bool) {
-	beside := path.Join(path.Dir(filepath.ToSlash(from)), want)
-	if _, err := l.read(beside); err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return beside, true
+// find reads the imported file: next to the importing one, or among the specs
+// that come with the compiler.
+func (l *loader) find(from, want string) (name string, src []byte, err error) {
+	name = path.Join(path.Dir(from), want)
+	if src, err = l.open(name); errors.Is(err, fs.ErrNotExist) {
+		name = path.Join("specs", path.Clean("/"+want))
+		src, err = l.open(name)
 	}
-	embedded := "specs/" + path.Clean(want)
-	_, err := fs.Stat(specs.FS, path.Clean(want))
-	if old := l.read; err == nil {
-		l.read = func(name string) ([]byte, error) {
-			if name == embedded {
-				return specs.FS.ReadFile(path.Clean(want))
-			}
-			return old(name)
-		}
-		return embedded, true
-	}
-	return "", false
+	return name, src, err
 }
 
 // lead is the comment at the top of a file.

@@ -74,6 +74,9 @@ func (e *elab) mask(pos lexer.Position, op string, a, b value) value {
 		}
 	}
 	r := ints.Bin(o, x, y)
+	if countInts(r) > maxMask {
+		return e.errorf(pos, "the mask has more than %d operators", maxMask)
+	}
 	if r.Op == ints.Const && (logic || precedence[op] == 3) {
 		return boolV(r.K != 0)
 	}
@@ -90,7 +93,11 @@ func (e *elab) maskIf(x *ifExpr, c maskV, a, b value) value {
 	if !oka || !okb || ta != tb {
 		return e.errorf(x.Pos, "inside a mask, if gives two integers or two tests, found %s and %s", a.what(), b.what())
 	}
-	return maskV{ints.If(c.Expr, va, vb), ta}
+	r := ints.If(c.Expr, va, vb)
+	if countInts(r) > maxMask {
+		return e.errorf(x.Pos, "the mask has more than %d operators", maxMask)
+	}
+	return maskV{r, ta}
 }
 
 // later decides whether a mask could let row i see row j > i. It answers yes

@@ -93,7 +93,11 @@ func (e *elab) memory(f *fnDecl, pos lexer.Position, s *scope) value {
 	if inst == "" {
 		inst = f.Name.Text
 	}
-	key := fmt.Sprintf("%p|%s|%s|%d|%s", f, inst, of.Name, size, scopeKey(s))
+	args := scopeKey(s)
+	if len(args) > maxKey {
+		return e.errorf(pos, "the arguments of a memory are too large")
+	}
+	key := fmt.Sprintf("%p|%s|%s|%d|%s", f, inst, of.Name, size, args)
 	if vals, ok := e.memo[key]; ok {
 		if t, ok := vals[0].(tensorV); ok {
 			e.used[inst] = t.Args[0]
@@ -170,7 +174,11 @@ func oneOrList(vals []value) value {
 	return listV(vals)
 }
 
-// scopeKey is a text that two sets of arguments share exactly when they are alike.
+// maxKey bounds the text of a memory's arguments.
+const maxKey = 1 << 16
+
+// scopeKey is a text that two sets of arguments share exactly when they are
+// alike; beyond maxKey it is cut off.
 func scopeKey(s *scope) string {
 	var names []string
 	for n := range s.vars {
@@ -179,33 +187,44 @@ func scopeKey(s *scope) string {
 	slices.Sort(names)
 	var out strings.Builder
 	for _, n := range names {
-		fmt.Fprintf(&out, "%s=%s;", n, valueKey(s.vars[n]))
+		out.WriteString(n + "=")
+		writeKey(&out, s.vars[n])
+		out.WriteByte(';')
 	}
 	return out.String()
 }
 
-func valueKey(v value) string {
+func writeKey(out *strings.Builder, v value) {
+	if out.Len() > maxKey {
+		return
+	}
 	switch v := v.(type) {
 	case tensorV:
-		return fmt.Sprintf("%%%d", v.ID)
+		fmt.Fprintf(out, "%%%d", v.ID)
 	case recordV:
-		return v.of.name + valueKey(listV(v.fields))
+		out.WriteString(v.of.name)
+		writeKey(out, listV(v.fields))
 	case listV:
-		s := "("
+		out.WriteByte('(')
 		for _, x := range v {
-			s += valueKey(x) + ","
+			if out.Len() > maxKey {
+				return
+			}
+			writeKey(out, x)
+			out.WriteByte(',')
 		}
-		return s + ")"
+		out.WriteByte(')')
 	case maskV:
-		return v.Expr.String()
+		out.WriteString(v.Expr.String())
 	case lenV:
-		return v.Expr.String()
+		out.WriteString(v.Expr.String())
 	case dimV:
-		return fmt.Sprintf("%s %p", v.Dim, v.Clock)
+		fmt.Fprintf(out, "%s %p", v.Dim, v.Clock)
 	case strV:
-		return fmt.Sprintf("%q", string(v))
+		fmt.Fprintf(out, "%q", string(v))
+	default:
+		out.WriteString(v.what())
 	}
-	return v.what()
 }
 
 func (e *elab) chunkOf(x *chunkRef, s *scope) (*ir.Clock, int, bool) {

@@ -27,7 +27,7 @@ func parse(filename, src string, d *Diagnostics) *file {
 	}
 	before := len(d.List)
 	toks, comments := scan(filename, src, d)
-	f.comments = comments
+	f.toks, f.comments = toks, comments
 	if len(d.List) > before {
 		return f
 	}

@@ -117,6 +117,9 @@ func (e *elab) weave(c *ruleCall) value {
 		return e.errorf(c.call.args.List[0].Pos, "weave takes rows declared with `rows` first")
 	}
 	p := r.Pattern
+	if !e.charge(c.pos, 4*len(p.From)) {
+		return badV{}
+	}
 	names := append([]string{"text"}, p.Kinds...)
 	rest := *c.call
 	rest.args = &args{Pos: c.call.args.Pos, List: c.call.args.List[1:]}
@@ -211,6 +214,9 @@ func (e *elab) textRows(c *ruleCall) value {
 		return e.errorf(c.pos, "text takes rows declared with `rows`, found %s", y.Type)
 	}
 	p := r.Pattern
+	if !e.charge(c.pos, len(p.Row)) {
+		return badV{}
+	}
 	b := e.b
 	b.At = []ir.Pos{place(c.pos)}
 	every := b.I(int64(p.Every))
@@ -243,6 +249,9 @@ func (e *elab) rowsOfKind(it *dimItem, n *ir.Node, kind *name, _ *scope) value {
 		return e.errorf(it.Pos, "the chunk's rows are complete in its `write` only")
 	}
 	p := c.Of.Pattern
+	if !e.charge(it.Pos, len(p.Kind)) {
+		return badV{}
+	}
 	want := int64(slices.Index(p.Kinds, kind.Text) + 1)
 	if want == 0 && kind.Text != "text" {
 		return e.errorf(kind.Pos, "the rows %s have no kind %s%s", c.Of.Name, kind.Text, near(kind.Text, append([]string{"text"}, p.Kinds...)))

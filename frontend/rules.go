@@ -471,7 +471,11 @@ func (e *elab) attend(c *ruleCall) value {
 		}
 		linear = bool(b)
 	}
-	return e.unique(e.full(""), func(name string) value {
+	base := e.path
+	if base == "" {
+		base = "attend"
+	}
+	return e.unique(base, func(name string) value {
 		return e.make(c.pos, "attend", ir.Attr{Name: name, Value: scale, Linear: linear, Where: c.mask}, n[0], n[1], n[2])
 	})
 }
@@ -492,6 +496,9 @@ func (e *elab) indexOf(c *ruleCall) value {
 	return e.make(c.pos, "index", ir.Attr{Clock: clock})
 }
 
+// maxHead bounds the angles of one row.
+const maxHead = 1 << 16
+
 // turnsOf makes the fractions round(θ^(-2j/d)/2π · 2^64): the op multiplies them
 // by the position modulo one turn, which stays exact at any position.
 func (e *elab) turnsOf(c *ruleCall) value {
@@ -500,8 +507,11 @@ func (e *elab) turnsOf(c *ruleCall) value {
 		return badV{}
 	}
 	d, ok := c.args[1].(dimV)
-	if !ok || !d.Static() || d.Size%2 != 0 {
-		return e.errorf(c.pos, "turns needs an even dimension, found %s", c.args[1].what())
+	if !ok || !d.Static() || d.Size%2 != 0 || d.Size > maxHead {
+		return e.errorf(c.pos, "turns needs an even dimension of at most %d, found %s", maxHead, c.args[1].what())
+	}
+	if !e.charge(c.pos, d.Size) {
+		return badV{}
 	}
 	theta, ok := floatOf(c.args[2])
 	if !ok || theta < 1 {

@@ -9,6 +9,7 @@ type file struct {
 	name     string
 	src      string
 	decls    []*decl
+	toks     []lexer.Token
 	comments []comment
 }
 
