@@ -11,6 +11,8 @@ import (
 // place is where a tile's elements lie: in scratch, or in a buffer for a view.
 // Element (r, c) is at ptr + r*row + c*col bytes, unless panel is given.
 type place struct {
+	near     bool // in scratch, off bytes from its start
+	off      int64
 	ptr      value.Value
 	elem     kernel.Elem // in memory: bf16 and f16 widen when read
 	row, col int64
@@ -177,6 +179,9 @@ func rowBytes(cols int64, size int64) int64 {
 // place gives a tile's place, making room for it in scratch on first use.
 func (b *block) place(t *kernel.Tile) place {
 	if p, ok := b.places[t]; ok {
+		if p.near { // made anew: the first use may stand in a loop that this one is behind
+			p.ptr = b.at(b.scratch, c64(p.off))
+		}
 		return p
 	}
 	if t == nil || t.Rows < 1 || t.Cols < 1 || t.Rows > 1<<20 || t.Cols > 1<<20 || t.Elem != kernel.F32 && t.Elem != kernel.I32 && t.Elem != kernel.I64 {
@@ -191,10 +196,12 @@ func (b *block) place(t *kernel.Tile) place {
 	}
 	if t.Cols > 1 {
 		p.row = rowBytes(int64(t.Cols), size)
-		p.ptr = b.at(b.scratch, c64(b.reserve(rows*p.row)))
+		p.off = b.reserve(rows * p.row)
 	} else {
-		p.ptr = b.at(b.scratch, c64(b.reserve(padded(rows)*size)))
+		p.off = b.reserve(padded(rows) * size)
 	}
+	p.near = true
+	p.ptr = b.at(b.scratch, c64(p.off))
 	b.places[t] = p
 	return p
 }
