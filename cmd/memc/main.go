@@ -1,0 +1,156 @@
+// Memc compiles specs of long-context models and runs what it compiled.
+//
+// Run "memc --help" for the list of commands, and "memc COMMAND --help" for the
+// flags of one.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/memc-lang/memc"
+	"github.com/memc-lang/memc/frontend"
+)
+
+// commands is the command line: a field a command.
+type commands struct {
+	JSON bool `name:"json" help:"Print one JSON object instead of text."`
+
+	Compile compileCmd `cmd:"" help:"Compile a spec to an artifact."`
+	Exec    execCmd    `cmd:"" help:"Run one entry point on tensors from a file."`
+}
+
+// Exit codes. Everything else a command returns is exitInput.
+const (
+	exitDone    = 0
+	exitInput   = 1 // the spec, weights, tensors or artifact are at fault
+	exitUsage   = 2
+	exitMachine = 3 // the machine lacks something
+)
+
+// usageError is a fault of the command line.
+type usageError struct{ error }
+
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// app is what commands write to and read from.
+type app struct {
+	ctx      context.Context
+	in       io.Reader
+	out, err io.Writer
+	json     bool
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// exited ends parsing where help was asked for.
+type exited int
+
+// run runs one command line and gives its exit code.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case exited:
+			code = int(r)
+		default:
+			fmt.Fprintf(stderr, "error: internal error (a bug in memc, not in its input): %v\n", r)
+			code = exitInput
+		}
+	}()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	var cli commands
+	parser, err := kong.New(&cli,
+		kong.Name("memc"),
+		kong.Description("A compiler for long-context model layers: window attention next to memories that learn while they read."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+	)
+	if err != nil {
+		fmt.Fprintf(stderr, "error: internal error: %v\n", err)
+		return exitInput
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		return fail(stderr, usageError{err})
+	}
+	a := &app{ctx: ctx, in: stdin, out: stdout, err: stderr, json: cli.JSON}
+	if err := k.Run(a); err != nil {
+		return fail(stderr, err)
+	}
+	return exitDone
+}
+
+// fail prints an error and gives the exit code that it stands for.
+func fail(stderr io.Writer, err error) int {
+	var use usageError
+	var diags *frontend.Diagnostics
+	switch {
+	case errors.As(err, &diags):
+		fmt.Fprintln(stderr, diags)
+		if settings(diags) {
+			return exitUsage
+		}
+		return exitInput
+	case errors.As(err, &use):
+		fmt.Fprintf(stderr, "error: %v\n", err)
+		return exitUsage
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintf(stderr, "interrupted: %v\n", err)
+		return exitInput
+	}
+	fmt.Fprintf(stderr, "error: %v\n", err)
+	if memc.Lacks(err) {
+		return exitMachine
+	}
+	return exitInput
+}
+
+// settings reports whether every fault is one of the command line's --set.
+func settings(d *frontend.Diagnostics) bool {
+	for _, x := range d.List {
+		if !strings.HasPrefix(x.Msg, "--set ") {
+			return false
+		}
+	}
+	return true
+}
+
+// print writes a command's result: v with --json, else what text writes.
+func (a *app) print(v any, text func(w io.Writer)) error {
+	if !a.json {
+		w := &errWriter{w: a.out}
+		text(w)
+		return w.err
+	}
+	e := json.NewEncoder(a.out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// errWriter keeps the first error, so that printing code needs no checks.
+type errWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (e *errWriter) Write(b []byte) (int, error) {
+	if e.err == nil {
+		_, e.err = e.w.Write(b)
+	}
+	return len(b), e.err
+}

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/memc-lang/memc"
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/runtime"
+	"github.com/memc-lang/memc/runtime/artifact"
+)
+
+// source is what a command works on.
+type source struct {
+	Spec   string   `arg:"" help:"A spec, an artifact (.memc), or a model folder whose config.json names its spec."`
+	Set    []string `sep:"none" placeholder:"K=V" help:"Set a parameter of the spec; the value is JSON. May be repeated."`
+	Config string   `placeholder:"FILE" help:"A JSON object with values for the spec's parameters; other keys are ignored."`
+}
+
+// engine is how a program is run.
+type engine struct {
+	Target  string `placeholder:"T" help:"The target to run; without it the fastest that this machine has."`
+	Threads int    `placeholder:"N" help:"Threads of a call; without it one for each processor."`
+	Rebuild bool   `help:"Compile an artifact again from its graph instead of trusting its code."`
+}
+
+// weights is where a program's weights come from.
+type weights struct {
+	Weights string  `placeholder:"F" help:"A safetensors file, or a folder with one."`
+	Seed    *uint64 `placeholder:"N" help:"Draw random weights from this seed."`
+}
+
+// input is a source that has been found and read.
+type input struct {
+	spec        string // the spec's file, where it is one
+	set, config map[string]json.RawMessage
+	artifact    *artifact.Artifact
+	folder      string // the model folder, where it is one
+}
+
+// name is what the input is called in results.
+func (in *input) name() string {
+	if in.artifact != nil {
+		return in.artifact.Manifest.Name
+	}
+	return strings.TrimSuffix(filepath.Base(in.spec), ".spec")
+}
+
+// open finds out what the source is and reads its parameters.
+func (s *source) open() (*input, error) {
+	in := &input{}
+	var err error
+	if in.set, err = settingsOf(s.Set); err != nil {
+		return nil, err
+	}
+	if s.Config != "" {
+		if in.config, err = readConfig(s.Config); err != nil {
+			return nil, err
+		}
+	}
+	st, err := os.Stat(s.Spec)
+	switch {
+	case err == nil && st.IsDir():
+		return in, s.folder(in)
+	case err == nil && isArtifact(s.Spec):
+		if len(s.Set) > 0 || s.Config != "" {
+			return nil, usage("%s is an artifact: its parameters were set when it was compiled, --set and --config cannot change them", s.Spec)
+		}
+		in.artifact, err = artifact.ReadFile(s.Spec)
+		return in, err
+	}
+	in.spec, err = memc.FindSpec("", s.Spec)
+	return in, err
+}
+
+// isArtifact reports whether a file is an artifact, by its name or its first
+// bytes.
+func isArtifact(path string) bool {
+	if filepath.Ext(path) == ".memc" {
+		return true
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	magic := make([]byte, 5)
+	n, _ := f.Read(magic)
+	return n == 5 && bytes.Equal(magic, []byte("\x89memc"))
+}
+
+// folder reads a model folder's config.json.
+func (s *source) folder(in *input) error {
+	file := filepath.Join(s.Spec, "config.json")
+	if s.Config != "" {
+		return usage("%s is a model folder and has a config.json of its own; --config cannot replace it, --set changes single parameters", s.Spec)
+	}
+	config, err := readConfig(file)
+	if err != nil {
+		return err
+	}
+	var name string
+	if raw, ok := config["spec"]; !ok || json.Unmarshal(raw, &name) != nil || name == "" {
+		return fmt.Errorf(`%s does not name the model's spec: it needs an entry "spec": "NAME"`, file)
+	}
+	if !filepath.IsLocal(name) {
+		return fmt.Errorf("%s names the spec %q, which is not inside the folder", file, name)
+	}
+	if in.spec, err = memc.FindSpec(s.Spec, name); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	delete(config, "spec")
+	in.config, in.folder = config, s.Spec
+	return nil
+}
+
+// maxConfig is the most bytes of a config file.
+const maxConfig = 1 << 24
+
+func readConfig(file string) (map[string]json.RawMessage, error) {
+	st, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() > maxConfig {
+		return nil, fmt.Errorf("%s has %d bytes; a config has at most %d", file, st.Size(), maxConfig)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var config map[string]json.RawMessage
+	if err := json.Unmarshal(b, &config); err != nil {
+		return nil, fmt.Errorf("%s is no JSON object: %w", file, err)
+	}
+	return config, nil
+}
+
+// settingsOf reads the values of --set.
+func settingsOf(list []string) (map[string]json.RawMessage, error) {
+	set := map[string]json.RawMessage{}
+	for _, s := range list {
+		k, v, ok := strings.Cut(s, "=")
+		if !ok || k == "" {
+			return nil, usage("--set %s: it takes the form NAME=VALUE", s)
+		}
+		if _, twice := set[k]; twice {
+			return nil, usage("--set %s is given twice", k)
+		}
+		if !json.Valid([]byte(v)) {
+			return nil, usage("--set %s: the value %s is no JSON; text stands in quotes: --set '%s=\"…\"'", k, v, k)
+		}
+		set[k] = json.RawMessage(v)
+	}
+	return set, nil
+}
+
+// options are the compiler's options for these targets.
+func (in *input) options(targets []string) memc.Options {
+	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Read: memc.ReadSpec}
+}
+
+// module elaborates the spec, or reads the artifact's graph.
+func (in *input) module() (*ir.Module, error) {
+	if in.artifact != nil {
+		return memc.ParseGraph(in.artifact)
+	}
+	return memc.Load(in.spec, in.options(nil))
+}
+
+// program is a program that is ready to run.
+type program struct {
+	*runtime.Program
+	in             *input
+	compileSeconds float64
+}
+
+// program compiles the source where that is needed and opens it for a target.
+func (s *source) program(a *app, e engine) (*program, error) {
+	if e.Threads < 0 {
+		return nil, usage("--threads %d: there is at least one thread", e.Threads)
+	}
+	if e.Target != "" && !slices.Contains(memc.Targets, e.Target) {
+		return nil, usage("--target %s: there is no such target; targets are %s", e.Target, strings.Join(memc.Targets, ", "))
+	}
+	in, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	if e.Rebuild && in.artifact == nil {
+		return nil, usage("--rebuild compiles an artifact again; %s is a spec", s.Spec)
+	}
+	if e.Target != "" {
+		if err := memc.Runnable(e.Target); err != nil {
+			return nil, err
+		}
+	}
+	begin := time.Now()
+	art := in.artifact
+	if art == nil || e.Rebuild {
+		if e.Target == "" {
+			e.Target = memc.HostTargets()[0]
+		}
+		if art, err = in.compile(a, []string{e.Target}); err != nil {
+			return nil, err
+		}
+	} else if e.Target == "interp" && art.Find("interp") == nil {
+		art.Targets = append(art.Targets, artifact.Target{Name: "interp", Format: "graph"}) // every artifact has a graph
+	}
+	p, err := runtime.New(art, e.Target)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Spec, err)
+	}
+	return &program{p, in, time.Since(begin).Seconds()}, nil
+}
+
+// compile compiles the input, or takes what was compiled before.
+func (in *input) compile(a *app, targets []string) (*artifact.Artifact, error) {
+	for _, t := range targets {
+		if err := memc.Buildable(t); err != nil {
+			return nil, err
+		}
+	}
+	if in.artifact != nil {
+		m, err := memc.ParseGraph(in.artifact)
+		if err != nil {
+			return nil, err
+		}
+		return memc.CompileModule(a.ctx, m, in.options(targets))
+	}
+	return memc.Compile(a.ctx, in.spec, in.options(targets))
+}
+
+// load gives the weights of p: those that the flags name, else those of the
+// model folder.
+func (w *weights) load(p *program) (*runtime.Weights, error) {
+	switch {
+	case w.Weights != "" && w.Seed != nil:
+		return nil, usage("--weights and --seed exclude each other: weights are read or drawn")
+	case w.Weights != "":
+		return p.LoadWeights(w.Weights)
+	case w.Seed != nil:
+		return p.DrawWeights(*w.Seed)
+	case p.in.folder != "":
+		return p.LoadWeights(p.in.folder)
+	case len(p.Params()) == 0:
+		return p.DrawWeights(0)
+	}
+	return nil, usage("%s reads %d weights: --weights says where they are, --seed draws them", p.Name(), len(p.Params()))
+}
+
+// session begins a stream with the weights that the flags name.
+func (p *program) session(w *weights, e engine) (*runtime.Session, error) {
+	loaded, err := w.load(p)
+	if err != nil {
+		return nil, err
+	}
+	return p.NewSession(loaded, runtime.Options{Threads: e.Threads})
+}
+
+// entry is an entry point of the program.
+func (p *program) entry(name string) (*runtime.Entry, error) {
+	entries := p.Entries()
+	for i := range entries {
+		if entries[i].Name == name {
+			return &entries[i], nil
+		}
+	}
+	names := make([]string, len(entries))
+	for i := range entries {
+		names[i] = entries[i].Name
+	}
+	return nil, usage("--entry %s: %s has no such entry point; it has %s", name, p.Name(), strings.Join(names, ", "))
+}
+
+// samePath reports whether two names are given and are the same file.
+func samePath(a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	x, errx := filepath.Abs(a)
+	y, erry := filepath.Abs(b)
+	return errors.Join(errx, erry) == nil && x == y
+}

@@ -1,0 +1,78 @@
+package memc
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/memc-lang/memc/specs"
+)
+
+// maxSpec is the most bytes of a spec file that are read.
+const maxSpec = 1 << 24
+
+// embeddedDir is the folder that the specs in the compiler seem to lie in.
+const embeddedDir = "specs/"
+
+// ReadSpec reads a spec file from disk or, where there is none of that name,
+// from the specs that come with the compiler: "specs/NAME.spec".
+func ReadSpec(name string) ([]byte, error) {
+	b, err := readDisk(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return b, err
+	}
+	if rest, ok := strings.CutPrefix(path.Clean(filepath.ToSlash(name)), embeddedDir); ok {
+		if b, err := specs.FS.ReadFile(rest); err == nil {
+			return b, nil
+		}
+	}
+	return nil, err
+}
+
+func readDisk(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		return nil, fmt.Errorf("%s is a folder, not a spec", name)
+	}
+	return io.ReadAll(io.LimitReader(f, maxSpec))
+}
+
+// FindSpec gives the file of a spec: the file of that name in dir (empty: where
+// the program runs), or the spec of that name that comes with the compiler. The
+// ending .spec may be left out.
+func FindSpec(dir, name string) (string, error) {
+	for _, n := range []string{name, name + ".spec"} {
+		file := filepath.Join(dir, n)
+		if st, err := os.Stat(file); err == nil && !st.IsDir() {
+			return file, nil
+		}
+	}
+	within := strings.TrimPrefix(path.Clean(filepath.ToSlash(name)), embeddedDir)
+	for _, n := range []string{within, within + ".spec"} {
+		if st, err := fs.Stat(specs.FS, n); err == nil && !st.IsDir() {
+			return embeddedDir + n, nil
+		}
+	}
+	return "", fmt.Errorf("there is no spec %s, neither as a file nor among those that come with the compiler (%s)", filepath.Join(dir, name), strings.Join(embedded(), ", "))
+}
+
+// embedded lists the specs that come with the compiler.
+func embedded() []string {
+	var out []string
+	for _, pattern := range []string{"*.spec", "bench/*.spec"} {
+		found, _ := fs.Glob(specs.FS, pattern)
+		for _, f := range found {
+			out = append(out, strings.TrimSuffix(f, ".spec"))
+		}
+	}
+	return out
+}
