@@ -204,7 +204,6 @@ func (sc *scope) address(k *kernelBuilder, n *ir.Node, idx map[string]*ints.Expr
 		}
 	}
 	panic(fmt.Errorf("%s of type %s has no address", n.Op.Name, n.Type))
-	return nil, nil
 }
 
 // addressFlat is address for an element given by its place in the row-major

@@ -48,6 +48,7 @@ func Lower(entries []*ir.Graph, o Options) (p *Program, err error) {
 		states:  map[string]*store{},
 		panels:  map[string]bool{},
 		tables:  map[string]int{},
+		loops:   map[string]int{},
 	}
 	lw.slot("pos", nil)
 	lw.slot("n", nil)
@@ -89,6 +90,7 @@ type lowerer struct {
 	states  map[string]*store
 	panels  map[string]bool // weights that products read as right operands
 	tables  map[string]int
+	loops   map[string]int
 }
 
 func (lw *lowerer) slot(name string, e *ints.Expr) {

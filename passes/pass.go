@@ -36,6 +36,7 @@ var Table = []Pass{
 	{"hoist", Plain, Plain, "moves row-wise work that looks at no state out of scans", hoist},
 	{"stream", Plain, Streamed, "derives what is carried between calls: histories, kept rows, the write of a chunk", stream},
 	{"tidy", Streamed, Streamed, "the rewrite rules once more, over what streaming made", simplify},
+	{"fuse", Streamed, Fused, "says which nodes one kernel computes: map, contract, attend, recur, hybrid", fuse},
 }
 
 func init() {

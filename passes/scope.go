@@ -273,11 +273,9 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 	pos, n := ints.V(posName(chunk.Of)), ints.V(rowsName(chunk.Of))
 	first := ints.Quo(pos, size)
 	end := ints.Plus(pos, n)
-	name := fmt.Sprintf("loop%d", len(lw.plan.Loops))
 	at := func(slot string, e *ints.Expr) plan.Slot { return plan.Slot{Name: slot, Expr: e} }
 	start := ints.Most(pos, ints.Times(ints.V("chunk"), size))
 	l := plan.Loop{
-		Name:  name,
 		Turns: ints.Minus(ints.CeilQuo(end, int64(chunk.Size)), first),
 		Max:   lw.clockCap(chunk.Of)/chunk.Size + 2,
 		Slots: []plan.Slot{
@@ -306,9 +304,7 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 			at(c.Name+".count", ints.Plus(ints.V(c.Name+".new"), ints.V("count"))))
 	}
 	l.Slots = append(l.Slots, at("done", nil))
-	lw.plan.Loops = append(lw.plan.Loops, l)
-
-	in := &scope{lw: lw, outer: sc, loop: len(lw.plan.Loops) - 1, scan: scan, stored: map[*ir.Node]*store{}, next: map[*ir.Node]*store{}}
+	in := &scope{lw: lw, outer: sc, loop: lw.loop(l), scan: scan, stored: map[*ir.Node]*store{}, next: map[*ir.Node]*store{}}
 	in.watch(append(slices.Clone(body.Rows), body.Kept...))
 	// What outer values the body reads must be up to date before the loop.
 	sc.needs([]*ir.Node{scan})
@@ -362,6 +358,25 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 	}
 	in.write(body)
 	sc.steps = append(sc.steps, plan.Step{Kind: plan.Repeat, Loop: in.loop, Steps: in.steps})
+}
+
+// loop adds a loop to the plan; scans that cut a call at the same places, and
+// carry the same lengths, share one.
+func (lw *lowerer) loop(l plan.Loop) int {
+	key := fmt.Sprint(l.Turns, l.Max, l.Done)
+	for _, s := range l.Slots {
+		key += fmt.Sprint(";", s.Name, s.Expr)
+	}
+	for _, c := range l.Carry {
+		key += fmt.Sprint(";", c.Name, c.Start, c.Next)
+	}
+	if i, ok := lw.loops[key]; ok {
+		return i
+	}
+	l.Name = fmt.Sprintf("loop%d", len(lw.plan.Loops))
+	lw.plan.Loops = append(lw.plan.Loops, l)
+	lw.loops[key] = len(lw.plan.Loops) - 1
+	return lw.loops[key]
 }
 
 // result finds the node that stands for result i of a scan.
