@@ -22,25 +22,17 @@ type left struct {
 	row, step int64
 }
 
-// right is the right operand: 16 columns of row k, the v-th vector of them,
-// at ptr + k*step + v/perPanel*panel + v%perPanel*16 elements.
+// right is the right operand: row k of it begins at ptr + k*step and has its
+// vectors of 16 columns in groups of perPanel adjacent ones, panel bytes apart.
 type right struct {
-	ptr      value.Value
-	elem     kernel.Elem
-	step     int64
-	perPanel int64 // vectors in a panel; 0: one panel
-	panel    int64 // bytes
+	ptr                   value.Value
+	elem                  kernel.Elem
+	step, perPanel, panel int64
 }
 
-// vec is the byte offset of vector v of a row, for v not known before.
-func (b *block) vec(r right, v value.Value) value.Value {
-	w := c64(lanes * int64(r.elem.Size()))
-	if r.perPanel == 0 {
-		return b.mul(v, w)
-	}
-	q, _ := b.floorDivConst(v, r.perPanel, true, false)
-	_, m := b.floorDivConst(v, r.perPanel, true, true)
-	return b.add(b.mul(q, c64(r.panel)), b.mul(m, w))
+// rows is an operand with all columns of a row adjacent: pairs without a gap.
+func rows(ptr value.Value, e kernel.Elem, step int64) right {
+	return right{ptr, e, step, 2, 2 * lanes * int64(e.Size())}
 }
 
 // blockK is how many steps of k a tile takes before the next one, where several
@@ -71,10 +63,10 @@ func (b *block) dotStmt(s *kernel.Dot) {
 		depth = b.rows(s.A)
 	}
 	lt, rt, lTrans, rTrans := s.A, s.B, s.TransA, s.TransB
-	maxRows, maxCols := s.Dst.Rows, s.Dst.Cols
+	maxCols := s.Dst.Cols
 	if turned(s) {
 		lt, rt, lTrans, rTrans = s.B, s.A, !s.TransB, !s.TransA
-		rows, cols, maxRows, maxCols = cols, rows, maxCols, maxRows
+		rows, cols, maxCols = cols, rows, s.Dst.Rows
 		d.row, d.col = d.col, d.row
 	}
 	p := b.place(lt)
@@ -88,7 +80,8 @@ func (b *block) dotStmt(s *kernel.Dot) {
 	}
 	r := b.right(rt, rTrans, int64(k), int64(maxCols), depth, cols)
 	vecs, _ := b.floorDivConst(b.add(cols, c64(lanes-1)), lanes, true, false)
-	b.product(product{d, a, r, rows, vecs, depth, maxRows, (maxCols + lanes - 1) / lanes, k, s.Acc})
+	b.call(b.product(productKey{r.elem, r.perPanel}), a.ptr, c64(a.row), c64(a.step), r.ptr, c64(r.step), c64(r.panel),
+		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc))
 }
 
 // right gives an operand in rows of k with adjacent columns, transposing it
@@ -104,132 +97,125 @@ func (b *block) right(t *kernel.Tile, trans bool, k, n int64, depth, cols value.
 	}
 	size := int64(p.elem.Size())
 	if over == size || n == 1 {
-		return right{ptr: p.ptr, elem: p.elem, step: step}
+		return rows(p.ptr, p.elem, step)
 	}
 	if step != size {
 		b.fail("right operand %s has no adjacent elements", t.Name)
-		return right{ptr: p.ptr, elem: p.elem, step: step}
+		return rows(p.ptr, p.elem, step)
 	}
 	row := rowBytes(n, 4)
 	to := place{ptr: b.at(b.scratch, c64(b.reserve(padded(k)*row))), elem: kernel.F32, row: row, col: 4}
 	b.turnAll(place{ptr: p.ptr, elem: p.elem, row: over, col: size}, to, cols, depth)
-	return right{ptr: to.ptr, elem: kernel.F32, step: row}
+	return rows(to.ptr, kernel.F32, row)
 }
 
-// product is a product of operands in place: d = (acc ? d : 0) + a*b over the
-// valid rows, vectors of columns and depth; the maxima bound them.
-type product struct {
-	d                         place
-	a                         left
-	b                         right
-	rows, vecs, depth         value.Value
-	maxRows, maxVecs, maxDeep int
-	acc                       bool
+// productKey names a product by the right operand's type in memory and the
+// vectors in its panels; nothing else of it is constant.
+type productKey struct {
+	elem     kernel.Elem
+	perPanel int64
 }
 
-func (b *block) product(p product) {
-	acc := constant.NewBool(p.acc)
-	if p.maxDeep <= blockK+blockK/2 || p.maxRows <= b.machine.Micro[0].Rows {
-		if k, ok := constInt(p.depth); ok && k > 0 {
-			b.tiles(p, acc)
-			return
-		}
-		// The tiles run at least one step: a product over nothing is apart.
-		b.when(b.icmp(predicate[ints.Lt], c64(0), p.depth), func() { b.tiles(p, acc) })
-		if !p.acc {
-			b.when(b.icmp(predicate[ints.Le], p.depth, c64(0)), func() { b.clear(p) })
-		}
-		return
+// product is the function that computes a product of operands in place:
+//
+//	product(a, bytes between its rows, bytes between its columns,
+//	        b, bytes between its rows, bytes between its panels, k,
+//	        dst, bytes between its rows, rows, vectors of columns, add to dst)
+func (m *module) product(key productKey) *ir.Func {
+	if f := m.products[key]; f != nil {
+		return f
 	}
+	p := product{key: key}
+	param := func(name string, t types.Type) *ir.Param { return ir.NewParam(name, t) }
+	pa, pb, dst := param("a", bytePtr), param("b", bytePtr), param("dst", bytePtr)
+	aRow, aStep, bStep, bPanel := param("a.row", i64), param("a.step", i64), param("b.step", i64), param("b.panel", i64)
+	depth, dstRow, rows, vecs, acc := param("k", i64), param("dst.row", i64), param("rows", i64), param("vecs", i64), param("acc", bit)
+	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d", key.elem, key.perPanel*lanes), types.Void,
+		pa, aRow, aStep, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc)
+	f.private()
+	m.products[key] = f.f
+	p.fn, p.aRow, p.aStep, p.bStep, p.bPanel, p.dst, p.dstRow, p.rows, p.vecs = f, aRow, aStep, bStep, bPanel, dst, dstRow, rows, vecs
+
 	// One tile of rows reads B once however k is cut: then it is not cut.
-	few := b.icmp(predicate[ints.Le], p.rows, c64(int64(b.machine.Micro[0].Rows)))
-	turn := b.choose(few, p.depth, c64(blockK))
-	n, _ := b.floorDivConst(b.add(p.depth, c64(blockK-1)), blockK, true, false)
-	b.count(c64(0), b.choose(few, b.smin(n, c64(1)), n), 1, func(i value.Value) {
-		k := b.mul(i, turn)
-		q := p
-		q.a.ptr = b.at(p.a.ptr, b.mul(k, c64(p.a.step)))
-		q.b.ptr = b.at(p.b.ptr, b.mul(k, c64(p.b.step)))
-		q.depth = b.smin(b.sub(p.depth, k), turn)
-		b.tiles(q, b.bin(or, acc, b.icmp(predicate[ints.Ne], k, c64(0))))
+	few := f.icmp(predicate[ints.Le], rows, c64(int64(m.machine.Micro[0].Rows)))
+	turn := f.choose(few, depth, c64(blockK))
+	f.carryOn(depth, turn, func(k value.Value) {
+		p.a = f.at(pa, f.mul(k, aStep))
+		p.b = f.at(pb, f.mul(k, bStep))
+		p.depth = f.smin(f.sub(depth, k), turn)
+		p.acc = f.bin(or, acc, f.icmp(predicate[ints.Ne], k, c64(0)))
+		p.tiles()
 	})
-	if _, ok := constInt(p.depth); !ok && !p.acc {
-		b.when(b.icmp(predicate[ints.Le], p.depth, c64(0)), func() { b.clear(p) })
-	}
-}
-
-// clear makes the result 0.
-func (b *block) clear(p product) {
-	b.count(c64(0), p.rows, 1, func(r value.Value) {
-		row := b.rowAt(p.d, r)
-		b.count(c64(0), p.vecs, 1, func(v value.Value) {
-			b.store(vnum(0), row, b.mul(v, c64(lanes*4)))
+	// A product over nothing is 0.
+	nothing := f.bin(and, f.icmp(predicate[ints.Le], depth, c64(0)), f.bin(xor, acc, constant.True))
+	f.when(nothing, func() {
+		f.count(c64(0), rows, 1, func(r value.Value) {
+			row := f.at(dst, f.mul(r, dstRow))
+			f.count(c64(0), vecs, 1, func(v value.Value) { f.store(vnum(0), row, f.mul(v, c64(lanes*4))) })
 		})
 	})
+	f.ret()
+	return f.f
+}
+
+// carryOn runs body for k = 0, turn, 2*turn, ... below n.
+func (f *fn) carryOn(n, turn value.Value, body func(k value.Value)) {
+	pre, head, exit := f.cur, f.f.NewBlock(""), ir.NewBlock("")
+	pre.Term = ir.NewCondBr(f.icmp(predicate[ints.Lt], c64(0), n), head, exit)
+	f.cur = head
+	k := ir.NewPhi(ir.NewIncoming(c64(0), pre))
+	f.emit(k)
+	body(k)
+	next := f.add(k, turn)
+	f.cur.Term = ir.NewCondBr(f.icmp(predicate[ints.Lt], next, n), head, exit)
+	k.Incs = append(k.Incs, ir.NewIncoming(next, f.cur))
+	exit.Parent = f.f
+	f.f.Blocks = append(f.f.Blocks, exit)
+	f.cur = exit
+}
+
+// product emits the loops over register tiles for a part of k.
+type product struct {
+	*fn
+	key                                 productKey
+	a, aRow, aStep, b, bStep, bPanel    value.Value
+	depth, dst, dstRow, rows, vecs, acc value.Value
 }
 
 // tiles covers the result with register tiles: the tallest over as many rows as
-// they fill, then lower ones; within each, the widest first.
-func (b *block) tiles(p product, acc value.Value) {
+// they fill, then lower ones.
+func (p *product) tiles() {
 	var row value.Value = c64(0)
-	left := p.maxRows
-	exact, isConst := constInt(p.rows)
-	for _, s := range b.machine.Micro {
-		if s.Rows > left {
-			continue
-		}
-		end := p.rows
-		switch {
-		case isConst:
-			from, _ := constInt(row)
-			end = c64(from + (exact-from)/int64(s.Rows)*int64(s.Rows))
-		case s.Rows > 1:
-			q, _ := b.floorDivConst(b.smax(b.sub(p.rows, row), c64(0)), int64(s.Rows), true, false)
-			end = b.add(row, b.mul(q, c64(int64(s.Rows))))
-		}
-		if from, ok := constInt(row); ok && isConst {
-			if to, _ := constInt(end); from == to {
-				continue
-			}
-		}
-		b.band(p, acc, s, row, end)
+	for _, s := range p.machine.Micro {
+		q, _ := p.floorDivConst(p.sub(p.rows, row), int64(s.Rows), true, false)
+		end := p.add(row, p.mul(q, c64(int64(s.Rows))))
+		p.when(p.icmp(predicate[ints.Lt], row, end), func() { p.band(s, row, end) })
 		row = end
-		if s.Rows > 1 && !isConst {
-			left = min(left, max(s.Rows-1, 1))
-		}
 	}
 }
 
-// band covers rows [from, to) with register tiles of one height.
-func (b *block) band(p product, acc value.Value, s Shape, from, to value.Value) {
+// band covers rows [from, to) with register tiles of one height, the widest
+// first. B's columns stay in the nearest cache while the rows go by.
+func (p *product) band(s Shape, from, to value.Value) {
 	var v value.Value = c64(0)
-	exact, isConst := constInt(p.vecs)
 	for w := s.Vecs; w > 0; w /= 2 {
-		// A tile wider than two vectors takes them in pairs at one distance.
-		if w > p.maxVecs || w > 2 && p.b.perPanel > 2 && int64(w) > p.b.perPanel || w > 1 && p.b.perPanel == 1 {
+		// A tile of more than two vectors takes them in pairs at one distance.
+		if int64(w) > p.key.perPanel && p.key.perPanel != 2 {
 			continue
 		}
-		var end value.Value
-		if isConst {
-			at, _ := constInt(v)
-			end = c64(at + (exact-at)/int64(w)*int64(w))
-			if (exact-at)/int64(w) == 0 {
-				continue
-			}
-		} else {
-			end = b.bin(and, p.vecs, c64(-int64(w)))
+		span := p.bPanel
+		if p.key.perPanel != 2 {
+			span = c64(2 * lanes * int64(p.key.elem.Size()))
 		}
-		span := c64(2 * lanes * int64(p.b.elem.Size()))
-		if p.b.perPanel == 2 {
-			span = c64(p.b.panel)
-		}
-		micro := b.micro(microKey{Shape{s.Rows, w}, p.b.elem})
-		b.count(v, end, int64(w), func(v value.Value) {
-			right := b.at(p.b.ptr, b.vec(p.b, v))
-			dst := b.at(p.d.ptr, b.mul(v, c64(lanes*4)))
-			b.count(from, to, int64(s.Rows), func(r value.Value) {
-				left := b.at(p.a.ptr, b.mul(r, c64(p.a.row)))
-				b.call(micro, left, c64(p.a.row), c64(p.a.step), right, c64(p.b.step), p.depth, b.at(dst, b.mul(r, c64(p.d.row))), c64(p.d.row), span, acc)
+		end := p.bin(and, p.vecs, c64(-int64(w)))
+		micro := p.micro(microKey{Shape{s.Rows, w}, p.key.elem})
+		p.count(v, end, int64(w), func(v value.Value) {
+			q, _ := p.floorDivConst(v, p.key.perPanel, true, false)
+			_, in := p.floorDivConst(v, p.key.perPanel, true, true)
+			right := p.at(p.b, p.add(p.mul(q, p.bPanel), p.mul(in, c64(lanes*int64(p.key.elem.Size())))))
+			dst := p.at(p.dst, p.mul(v, c64(lanes*4)))
+			p.count(from, to, int64(s.Rows), func(r value.Value) {
+				p.call(micro, p.at(p.a, p.mul(r, p.aRow)), p.aRow, p.aStep, right, p.bStep, p.depth, p.at(dst, p.mul(r, p.dstRow)), p.dstRow, span, p.acc)
 			})
 		})
 		v = end

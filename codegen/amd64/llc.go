@@ -34,28 +34,38 @@ var findLLC = sync.OnceValues(func() (string, error) {
 	return "", Missing{}
 })
 
+// quicker are options without which llc makes the same code, later: addresses
+// in loops are printed in the form that they should keep. Options of this kind
+// may vanish from a future llc.
+var quicker = []string{"-disable-lsr", "-disable-x86-domain-reassignment"}
+
 // runLLC assembles LLVM IR to an object file or to assembly text.
 func runLLC(ctx context.Context, llc, text string, m Machine, filetype string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, llc, "-O2", "-filetype="+filetype, "-relocation-model=pic",
-		"-mtriple=x86_64-unknown-linux-gnu", "-mattr=+"+strings.Join(m.Features, ",+"), "-o", "-", "-")
-	cmd.Stdin = strings.NewReader(text)
-	var out, diag bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &diag
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			return nil, fmt.Errorf("running %s: %w", llc, err)
-		}
-		msg := diag.String()
-		if len(msg) > 2000 {
-			msg = msg[:2000]
-		}
-		return nil, fmt.Errorf("%s rejects the code generated for %s: %s", llc, m.Name, msg)
+	out, diag, err := tryLLC(ctx, llc, text, m, filetype, quicker)
+	if err != nil && strings.Contains(diag, "Unknown command line argument") {
+		out, diag, err = tryLLC(ctx, llc, text, m, filetype, nil)
 	}
-	return out.Bytes(), nil
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return out, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case !errors.As(err, &exit):
+		return nil, fmt.Errorf("running %s: %w", llc, err)
+	}
+	return nil, fmt.Errorf("%s rejects the code generated for %s: %.2000s", llc, m.Name, diag)
+}
+
+func tryLLC(ctx context.Context, llc, text string, m Machine, filetype string, options []string) (out []byte, diag string, err error) {
+	args := append([]string{"-O2", "-filetype=" + filetype, "-relocation-model=pic", "-mtriple=x86_64-unknown-linux-gnu",
+		"-mattr=+" + strings.Join(m.Features, ",+"), "-o", "-", "-"}, options...)
+	cmd := exec.CommandContext(ctx, llc, args...)
+	cmd.Stdin = strings.NewReader(text)
+	var o, d bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &o, &d
+	err = cmd.Run()
+	return o.Bytes(), d.String(), err
 }
 
 // Blob is assembled and linked code. It may be placed at any address that is a
