@@ -51,21 +51,26 @@ func evalLast(n *Node, in []*Tensor, e *Env) (*Tensor, error) {
 	return &Tensor{Elem: t.Elem, Dims: t.Dims[1:], Data: t.Data}, nil
 }
 
-// evalShift carries the last start rows of x, fewer at the stream's beginning.
+// evalShift finds each row some rows back, in a history by its number.
 func evalShift(n *Node, in []*Tensor, e *Env) (*Tensor, error) {
-	old, err := e.Carry(n)
-	if err != nil {
-		return nil, err
+	x := in[0]
+	first, rows := e.Index(n.Type.Clock())
+	out := NewTensor(n.Type.Elem, append([]int{rows}, x.Dims[1:]...)...)
+	w := x.row()
+	for i := range rows {
+		want := first + int64(i-n.Attr.Start)
+		at, ok := i-n.Attr.Start, i >= n.Attr.Start
+		if x.Rows != nil {
+			at, ok = slices.BinarySearch(x.Rows, want)
+		}
+		if !ok && want >= 0 {
+			return nil, fmt.Errorf("row %d is shifted from row %d, which is forgotten", first+int64(i), want)
+		}
+		if ok {
+			copy(out.Data[i*w:(i+1)*w], x.Data[at*w:])
+		}
 	}
-	x, k := in[0], n.Attr.Start
-	if old == nil {
-		old = NewTensor(x.Elem, append([]int{k}, x.Dims[1:]...)...)
-	}
-	all := stack(old, x)
-	if err := e.Keep(n, all.cut(all.Dims[0]-k, all.Dims[0])); err != nil {
-		return nil, err
-	}
-	return all.cut(0, x.Dims[0]), nil
+	return out, nil
 }
 
 // evalCumsum carries the sum so far.

@@ -93,6 +93,9 @@ func init() {
 				if err == nil && (t.Clock().Kind == Prefixed || t.Clock().Kind == Chunk) {
 					return t, fmt.Errorf("shift stands outside a scan, found %s", t)
 				}
+				if err == nil {
+					t = withRows(t, RowDim(t.Clock())) // of a history: the call's rows
+				}
 				return t, err
 			}, NoGrad: "a shift forwards is not causal; gradients over whole streams do not need it yet"},
 		Op{Name: "cumsum", Doc: "inside a scan: the sum of x's rows from the chunk's first to this one", Eval: evalCumsum, Operands: x, Attrs: []string{"name"}, Rows: Stepwise, Type: sameRows, Flops: 1,

@@ -51,8 +51,8 @@ func NewSession(graphs []*Graph, weights Weights) (*Session, error) {
 		everyNode(g, func(n *Node) {
 			switch {
 			case err != nil:
-			case n.Op.Name == "attend" && !n.Args[1].Type.Dims[0].Past:
-				err = at(n, fmt.Errorf("%s: the keys have no history: streaming has not been derived", g.Name))
+			case n.Op.Name == "attend" && !n.Args[1].Type.Dims[0].Past, n.Op.Name == "shift" && !n.Args[0].Type.Dims[0].Past:
+				err = at(n, fmt.Errorf("%s: it looks back without a history: streaming has not been derived", g.Name))
 			case n.Op.Name == "scan" && n.Body.Write == nil && slices.ContainsFunc(n.Body.Next, func(n *Node) bool { return n != nil }):
 				err = at(n, fmt.Errorf("%s: the write stands with the rows: streaming has not been derived", g.Name))
 			case carries(n) && n.Attr.Name == "":
@@ -99,7 +99,7 @@ func everyNode(g *Graph, visit func(*Node)) {
 // carries reports whether the op leaves something for its next rows.
 func carries(n *Node) bool {
 	switch n.Op.Name {
-	case "keep", "shift", "cumsum", "linrec":
+	case "keep", "cumsum", "linrec":
 		return true
 	}
 	return false
@@ -350,7 +350,7 @@ func (s *Session) carried() map[string][]int {
 	for _, g := range s.graphs {
 		everyNode(g, func(n *Node) {
 			switch n.Op.Name {
-			case "keep", "shift":
+			case "keep":
 				want[carryKey(n)] = sizes(n.Type.Dims)
 			case "cumsum", "linrec":
 				want[carryKey(n)] = sizes(n.Type.Dims[1:])

@@ -26,7 +26,7 @@ func streamed(b *Builder, kept bool) *Graph {
 	// Inside blocks of 6.
 	k6 := history(h, "k6", Keep{Ring: 6, Chunk: true})
 	att6 := b.Must("attend", Attr{Name: "att6", Value: 1, Where: mustParse("j <= i && i div 6 == j div 6")}, h, k6, k6)
-	back := b.Must("shift", Attr{Name: "back", Start: 3}, x)
+	back := b.Must("shift", Attr{Name: "back", Start: 3}, history(x, "back", Keep{Ring: 3}))
 	rec := b.Must("linrec", Attr{Name: "rec"}, b.F(0.9), x)
 
 	y := keptScan(b, x, kept)
