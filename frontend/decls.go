@@ -147,6 +147,11 @@ func (e *elab) globals(files []*file) {
 			}
 			if !knownType(d.Param.Type) {
 				e.errorf(d.Param.Type.Pos, "there is no type %s; a param is int, float, bool, string, dim or a list of one, as [int]%s", d.Param.Type, near(d.Param.Type.Elem, strings.Fields("int float bool string dim")))
+				for _, n := range d.Param.Names {
+					if p := e.decls[n.Text]; p != nil && p.decl == d {
+						p.value = badV{}
+					}
+				}
 				continue
 			}
 			for _, n := range d.Param.Names {

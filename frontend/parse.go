@@ -36,6 +36,9 @@ func parse(filename, src string, d *Diagnostics) *file {
 			d.add(t.Pos, "expected a declaration (import, clock, param, dim, type, rows, require, fn, layer, memory or entry), found %s%s", spell(t), near(t.Value, keys(opens)))
 			continue
 		}
+		if !balanced(part, d) {
+			continue
+		}
 		lx, err := lexer.Upgrade(&tokens{list: part})
 		if err == nil {
 			var x *decl
@@ -52,6 +55,36 @@ func parse(filename, src string, d *Diagnostics) *file {
 		}
 	}
 	return f
+}
+
+// balanced reports the first bracket of a declaration that has no partner.
+func balanced(part []lexer.Token, d *Diagnostics) bool {
+	partner := map[string]string{")": "(", "]": "[", "}": "{"}
+	var open []lexer.Token
+	for _, t := range part {
+		if t.Type != tokPunct {
+			continue
+		}
+		switch t.Value {
+		case "(", "[", "{":
+			open = append(open, t)
+		case ")", "]", "}":
+			if len(open) == 0 {
+				d.add(t.Pos, "this %s closes nothing", t.Value)
+				return false
+			}
+			if o := open[len(open)-1]; o.Value != partner[t.Value] {
+				d.add(t.Pos, "this %s cannot close the %s at %s", t.Value, o.Value, place(o.Pos))
+				return false
+			}
+			open = open[:len(open)-1]
+		}
+	}
+	if len(open) > 0 {
+		d.add(open[len(open)-1].Pos, "this %s is never closed", open[len(open)-1].Value)
+		return false
+	}
+	return true
 }
 
 // split cuts tokens into declarations: at a word that opens one, at the start of
