@@ -143,14 +143,22 @@ func widens(from, to kernel.Elem) bool {
 	return from == kernel.I64 || from == kernel.I32
 }
 
-// contiguous says whether 16 columns from a multiple of 16 on are adjacent in
-// memory in a buffer of panels: c runs over n and strips do not cross panels.
-func (b *block) contiguous(buf *kernel.Buf, idx []*ints.Expr) bool {
-	if buf.Panel == 0 || buf.Panel%lanes != 0 || len(idx) != len(buf.Dims) || len(idx) < 2 {
-		return false
+// adjacent says whether 16 elements are adjacent in memory, in which the
+// variable v (r or c) runs up from a multiple of 16: v is the place along a row,
+// or n in a buffer of panels, where such strips do not cross panels.
+func (b *block) adjacent(buf *kernel.Buf, idx []*ints.Expr, v string) bool {
+	nd := len(idx)
+	for i, e := range idx {
+		if e.Has(v) && !(i == nd-1 && buf.Panel == 0 || i == nd-2 && buf.Panel > 0) {
+			return false
+		}
 	}
-	cn, n0, ok := idx[len(idx)-2].Coeff(kernel.Col)
-	return ok && cn == 1 && b.multiple(n0)%lanes == 0 && !idx[len(idx)-1].Has(kernel.Col)
+	if buf.Panel == 0 {
+		k, _, ok := idx[nd-1].Coeff(v)
+		return ok && k == 1
+	}
+	k, n0, ok := idx[nd-2].Coeff(v)
+	return ok && k == 1 && buf.Panel%lanes == 0 && b.multiple(n0)%lanes == 0
 }
 
 // loadStmt copies a buffer's elements to a tile.
@@ -179,9 +187,11 @@ func (b *block) loadStmt(s *kernel.Load) {
 		})
 		return
 	}
-	if isAffine && a.row == 1 && a.col != 1 && t.Elem != kernel.I64 && t.Rows > 1 {
-		b.loadTurned(s, a, d)
-		return
+	if t.Rows > 1 && s.Gather == nil && t.Elem != kernel.I64 && b.adjacent(s.Buf, s.Idx, kernel.Row) {
+		if step, rest, ok := off.Coeff(kernel.Col); ok {
+			b.loadTurned(s, d, step, rest)
+			return
+		}
 	}
 	// With the column apart, an offset along a row is rest + step*c.
 	step, rest, linear := off.Coeff(kernel.Col)
@@ -195,7 +205,7 @@ func (b *block) loadStmt(s *kernel.Load) {
 				b.eachStrip(n, func(c value.Value) {
 					b.store(b.strip(m, b.add(base, c), c, n), row, b.mul(c, c64(d.col)))
 				})
-			case b.contiguous(s.Buf, s.Idx):
+			case b.adjacent(s.Buf, s.Idx, kernel.Col):
 				b.eachStrip(n, func(c value.Value) {
 					b.bind(kernel.Col, c, ints.Range{Lo: 0, Hi: int64(t.Cols)}, lanes, func() {
 						b.store(b.strip(m, b.int(off), c, n), row, b.mul(c, c64(d.col)))
@@ -232,12 +242,22 @@ func (b *block) gathered(s *kernel.Load, body func()) {
 	b.bind(kernel.Pick, b.convert(sext, x, i64), ints.Unknown, 1, body)
 }
 
-// loadTurned loads a tile whose columns are adjacent in memory by rows, in
-// blocks of 16 by 16.
-func (b *block) loadTurned(s *kernel.Load, a affine, d place) {
+// loadTurned loads a tile in whose buffer rows are adjacent, in blocks of 16 by
+// 16; the columns lie step elements apart, and rest is the place of column 0.
+func (b *block) loadTurned(s *kernel.Load, d place, step int64, rest *ints.Expr) {
 	size := int64(s.Buf.Elem.Size())
-	src := b.at(b.bufs[s.Buf], b.mul(b.int(a.rest), c64(size)))
-	b.turnAll(place{ptr: src, elem: s.Buf.Elem, row: a.col * size, col: size}, d, b.cols(s.Dst), b.rows(s.Dst))
+	turn := b.turner(s.Buf.Elem)
+	n, m := b.cols(s.Dst), b.rows(s.Dst)
+	b.eachStrip(m, func(r value.Value) {
+		b.bind(kernel.Row, r, ints.Range{Lo: 0, Hi: int64(s.Dst.Rows) - 1}, lanes, func() {
+			from := b.at(b.bufs[s.Buf], b.mul(b.int(rest), c64(size)))
+			to := b.rowAt(d, r)
+			b.eachStrip(n, func(c value.Value) {
+				left := b.smin(b.sub(n, c), c64(lanes))
+				b.call(turn, b.at(from, b.mul(c, c64(step*size))), c64(step*size), b.at(to, b.mul(c, c64(d.col))), c64(d.row), left)
+			})
+		})
+	})
 }
 
 // memory is a buffer seen by a load or store of a tile's type.
@@ -305,6 +325,10 @@ func (b *block) storeStmt(s *kernel.Store) {
 		return
 	}
 	step, rest, linear := off.Coeff(kernel.Col)
+	if linear && step != 1 && t.Rows > 1 && t.Elem != kernel.I64 && b.adjacent(s.Buf, s.Idx, kernel.Row) {
+		b.storeTurned(s, p, m, step, rest)
+		return
+	}
 	n := b.cols(t)
 	b.eachRow(t, func(r value.Value) {
 		row := b.rowAt(p, r)
@@ -313,7 +337,7 @@ func (b *block) storeStmt(s *kernel.Store) {
 		case linear && step == 1:
 			base := b.int(rest)
 			b.storeStrips(m, n, strip, func(c value.Value) value.Value { return b.add(base, c) })
-		case b.contiguous(s.Buf, s.Idx):
+		case b.adjacent(s.Buf, s.Idx, kernel.Col):
 			b.storeStrips(m, n, strip, func(c value.Value) (at value.Value) {
 				b.bind(kernel.Col, c, ints.Range{Lo: 0, Hi: int64(t.Cols)}, lanes, func() { at = b.int(off) })
 				return at
@@ -330,6 +354,36 @@ func (b *block) storeStmt(s *kernel.Store) {
 				})
 			})
 		}
+	})
+}
+
+// storeTurned stores a tile in whose buffer rows are adjacent: blocks of 16 by
+// 16 are transposed in scratch, and their valid part is stored.
+func (b *block) storeTurned(s *kernel.Store, p place, m memory, step int64, rest *ints.Expr) {
+	size := int64(m.elem.Size())
+	turn := b.turner(p.elem)
+	square := b.at(b.scratch, c64(b.reserve(lanes*lanes*4)))
+	n, rows := b.cols(s.Src), b.rows(s.Src)
+	b.eachStrip(rows, func(r value.Value) {
+		b.bind(kernel.Row, r, ints.Range{Lo: 0, Hi: int64(s.Src.Rows) - 1}, lanes, func() {
+			to := b.at(m.ptr, b.mul(b.int(rest), c64(size)))
+			left := b.smin(b.sub(rows, r), c64(lanes))
+			mask := b.mask(r, rows)
+			from := b.rowAt(p, r)
+			b.count(c64(0), n, lanes, func(c value.Value) {
+				b.call(turn, b.at(from, b.mul(c, c64(int64(p.elem.Size())))), c64(p.row), square, c64(lanes*4), left)
+				b.count(c, b.smin(n, b.add(c, c64(lanes))), 1, func(k value.Value) {
+					var v value.Value
+					line := b.mul(b.sub(k, c), c64(lanes*4))
+					if s.Src.Elem == kernel.I32 {
+						v = b.load(v32, square, line)
+					} else {
+						v = b.load(vf32, square, line)
+					}
+					b.maskedStore(b.narrowed(v, m.elem), b.at(to, b.mul(k, c64(step*size))), mask)
+				})
+			})
+		})
 	})
 }
 
