@@ -9,18 +9,22 @@ import (
 )
 
 // spelled has the features that LLVM names otherwise than cpuid does.
-var spelled = map[string]string{"fma": "FMA3", "bmi": "BMI1", "sse4.1": "SSE4", "sse4.2": "SSE42"}
+var spelled = map[string]string{"fma": "FMA3", "bmi": "BMI1", "sse4.1": "SSE4", "sse4.2": "SSE42", "amx-bf16": "AMXBF16", "amx-int8": "AMXINT8", "amx-tile": "AMXTILE"}
+
+// feature finds a feature by either name; cpuid.UNKNOWN where there is none.
+func feature(name string) cpuid.FeatureID {
+	if s, ok := spelled[strings.ToLower(name)]; ok {
+		name = s
+	}
+	return cpuid.ParseFeature(name)
+}
 
 // missing lists the features among those named, in LLVM's spelling or cpuid's,
 // that this processor or its operating system lacks.
 func missing(features []string) []string {
 	var lack []string
 	for _, f := range features {
-		name := f
-		if s, ok := spelled[strings.ToLower(f)]; ok {
-			name = s
-		}
-		id := cpuid.ParseFeature(name)
+		id := feature(f)
 		if id == cpuid.UNKNOWN || !cpuid.CPU.Supports(id) {
 			lack = append(lack, f)
 		}

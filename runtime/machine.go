@@ -50,8 +50,14 @@ type state struct {
 // memory is the state's bytes, capacity and all.
 func (s *state) memory() []byte { return s.region.Bytes()[s.off:][:s.bytes] }
 
+// maxThreads is more workers than any machine has processors.
+const maxThreads = 4096
+
 // NewMachine allocates the arena and the states and fills those.
 func (e *native) NewMachine(w *Weights, o Options) (Machine, error) {
+	if o.Threads > maxThreads {
+		return nil, fmt.Errorf("%d threads: more than %d", o.Threads, maxThreads)
+	}
 	m, err := e.machine(w, o.threads())
 	if err != nil {
 		return nil, err
@@ -77,9 +83,11 @@ func (e *native) machine(w *Weights, threads int) (*machine, error) {
 	if m.arena, err = memory.New(p.Arena); err != nil {
 		return nil, err
 	}
+	m.arena.Huge()
 	if err := m.allocateStates(); err != nil {
 		return nil, err
 	}
+	m.fixed.Huge()
 	for i := range p.Buffers {
 		switch b := &p.Buffers[i]; b.Class {
 		case plan.Weight, plan.Table:

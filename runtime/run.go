@@ -122,7 +122,7 @@ func (m *machine) begin() error {
 	if m.team != nil {
 		return nil
 	}
-	const page = 4096
+	const page = 4096                                 // workers' scratch begins on pages of their own
 	stride := (m.engine.scratch + page) &^ (page - 1) // room behind it, too
 	scratch, err := memory.New(stride * int64(m.threads))
 	if err != nil {
@@ -160,8 +160,10 @@ func (m *machine) rehearse(pe *plan.Entry, e *entry, n int64, in, out []Tensor) 
 			if err != nil {
 				return err
 			}
-			if pe.Inputs[i].Clock {
+			if o := &pe.Inputs[i]; o.Clock {
 				rows += total.in[i]
+			} else if at > 0 && rows != total.in[i] {
+				return fmt.Errorf("the input %s of %s has %d rows at first and %d later in the call: feed at most %d rows at a time", o.Name, pe.Name, total.in[i], rows, slab)
 			}
 			total.in[i] = rows
 		}

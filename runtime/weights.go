@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -108,9 +109,13 @@ func (w *Weights) Extra() []string {
 	if w.file == nil {
 		return nil
 	}
+	reads := map[string]bool{}
+	for _, p := range w.params {
+		reads[p.Name] = true
+	}
 	var extra []string
 	for _, name := range w.file.Names {
-		if !slices.ContainsFunc(w.params, func(p Param) bool { return p.Name == name }) {
+		if !reads[name] {
 			extra = append(extra, name)
 		}
 	}
@@ -158,6 +163,7 @@ func (w *Weights) guard(read func() error) error {
 	if w.file == nil {
 		return read()
 	}
+	defer goruntime.KeepAlive(w) // the mapping must outlive what read holds of it
 	return w.file.Guard(read)
 }
 

@@ -167,6 +167,15 @@ type Signature struct {
 	Ints int // how many
 }
 
+// SignatureOf is what a kernel declares.
+func SignatureOf(k *kernel.Kernel) Signature {
+	g := Signature{Ints: len(k.Ints)}
+	for _, b := range k.Bufs {
+		g.Bufs = append(g.Bufs, Param{b.Elem, b.Dims, b.Panel, b.Write})
+	}
+	return g
+}
+
 // Plan is a program for one target.
 type Plan struct {
 	Target  string
