@@ -41,7 +41,7 @@ type Options struct {
 	NoFuse bool
 	// Verify checks the graph after every pass.
 	Verify bool
-	// Read gives the text of a spec file; nil: from disk.
+	// Read gives the text of a spec file; nil: ReadSpec.
 	Read frontend.Reader
 }
 
@@ -53,10 +53,18 @@ const DefaultSlab = 512
 // interpreter.
 var Targets = append([]string{"interp", "avx512", "avx2"}, ptx.Targets()...)
 
-// Load reads a spec and elaborates it with its parameters.
+// Load reads a spec and elaborates it with its parameters. Its places name files
+// as seen from the spec's folder, so that a program does not depend on where it
+// was compiled; those in errors name them as seen from here.
 func Load(spec string, o Options) (*ir.Module, error) {
-	m, diags := frontend.Load(spec, o.Read, o.Set, o.Config)
+	files := &specFiles{dir: filepath.Dir(spec), read: o.Read, found: map[string]bool{}}
+	m, diags := frontend.Load(filepath.Base(spec), files.file, o.Set, o.Config)
 	if diags != nil {
+		for i := range diags.List {
+			if at := &diags.List[i].Pos; files.found[at.File] {
+				at.File = filepath.Join(files.dir, at.File)
+			}
+		}
 		return nil, diags
 	}
 	return m, nil

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/memc-lang/memc/frontend"
 	"github.com/memc-lang/memc/specs"
 )
 
@@ -32,6 +33,24 @@ func ReadSpec(name string) ([]byte, error) {
 		}
 	}
 	return nil, err
+}
+
+// specFiles reads a spec and what it imports, by names as seen from the spec's
+// folder.
+type specFiles struct {
+	dir   string
+	read  frontend.Reader // nil: ReadSpec
+	found map[string]bool
+}
+
+func (s *specFiles) file(name string) ([]byte, error) {
+	read := s.read
+	if read == nil {
+		read = ReadSpec
+	}
+	b, err := read(filepath.Join(s.dir, name))
+	s.found[name] = s.found[name] || err == nil
+	return b, err
 }
 
 func readDisk(name string) ([]byte, error) {

@@ -15,6 +15,7 @@ import (
 	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/runtime"
 	"github.com/memc-lang/memc/runtime/artifact"
+	"github.com/memc-lang/memc/runtime/cache"
 )
 
 // source is what a command works on.
@@ -235,7 +236,11 @@ func (in *input) compile(a *app, targets []string) (*artifact.Artifact, error) {
 		}
 		return memc.CompileModule(a.ctx, m, in.options(targets))
 	}
-	return memc.Compile(a.ctx, in.spec, in.options(targets))
+	kept, err := cache.Default()
+	if err != nil {
+		return nil, err
+	}
+	return memc.CompileCached(a.ctx, kept, in.spec, in.options(targets))
 }
 
 // load gives the weights of p: those that the flags name, else those of the

@@ -1,0 +1,204 @@
+package memc
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/memc-lang/memc/codegen/amd64"
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/runtime/artifact"
+	"github.com/memc-lang/memc/runtime/cache"
+)
+
+// CompileCached is Compile that takes the artifact from the cache where the
+// same compiler has compiled the same files with the same options before.
+//
+// The cache has two entries for a spec: the list of the files that reading it
+// touched, by the spec's path, with a hash of each; and the artifact, by these
+// hashes and everything else that it depends on. So a spec that is compiled
+// again is neither parsed nor elaborated.
+func CompileCached(ctx context.Context, c *cache.Cache, spec string, o Options) (*artifact.Artifact, error) {
+	if c.Dir() == "" {
+		return Compile(ctx, spec, o)
+	}
+	full, err := filepath.Abs(spec)
+	if err != nil {
+		return nil, err
+	}
+	var m *ir.Module // where the spec had to be read
+	var files []fileHash
+	_, err = c.Get(ctx, cache.Key("files", Version, binaryID(), full, spec), func(b []byte) error {
+		files = nil
+		if err := json.Unmarshal(b, &files); err != nil {
+			return err
+		}
+		return unchanged(files, o.Read)
+	}, func(context.Context) (_ []byte, err error) {
+		r := &recorder{read: o.Read, seen: map[string]string{}}
+		p := o
+		p.Read = r.file
+		if m, err = Load(spec, p); err != nil {
+			return nil, err
+		}
+		files = r.files()
+		return json.Marshal(files)
+	})
+	if err != nil {
+		return nil, err
+	}
+	parts := append([]string{"artifact", Version, binaryID(), spec}, o.key()...)
+	for _, f := range files {
+		parts = append(parts, f.Name, f.Hash)
+	}
+	var a *artifact.Artifact
+	b, err := c.Get(ctx, cache.Key(parts...), func(b []byte) (err error) {
+		a, err = artifact.Decode(b)
+		return err
+	}, func(ctx context.Context) (_ []byte, err error) {
+		if m == nil {
+			if m, err = Load(spec, o); err != nil {
+				return nil, err
+			}
+		}
+		if a, err = CompileModule(ctx, m, o); err != nil {
+			return nil, err
+		}
+		return artifact.Encode(a)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if a == nil {
+		return artifact.Decode(b)
+	}
+	return a, nil
+}
+
+// key is what the options add to an artifact's key.
+func (o *Options) key() []string {
+	parts := []string{fmt.Sprint(o.Targets, o.Slab, o.NoFuse)}
+	for _, values := range []map[string]json.RawMessage{o.Set, o.Config} {
+		parts = append(parts, fmt.Sprint(len(values)))
+		for _, k := range slices.Sorted(maps.Keys(values)) {
+			parts = append(parts, k, string(values[k]))
+		}
+	}
+	for _, t := range o.Targets {
+		if t == "avx512" || t == "avx2" {
+			return append(parts, assemblerID())
+		}
+	}
+	return parts
+}
+
+// fileHash is a file that reading a spec asked for; Hash is empty where there
+// was none.
+type fileHash struct{ Name, Hash string }
+
+// recorder notes which files a spec is read from.
+type recorder struct {
+	read func(string) ([]byte, error)
+	seen map[string]string
+}
+
+func (r *recorder) file(name string) ([]byte, error) {
+	b, hash, err := hashed(name, r.read)
+	if hash != "" || errors.Is(err, fs.ErrNotExist) {
+		r.seen[name] = hash
+	}
+	return b, err
+}
+
+func (r *recorder) files() []fileHash {
+	var out []fileHash
+	for name, hash := range r.seen {
+		out = append(out, fileHash{name, hash})
+	}
+	slices.SortFunc(out, func(a, b fileHash) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+func hashed(name string, read func(string) ([]byte, error)) (b []byte, hash string, err error) {
+	if read == nil {
+		read = ReadSpec
+	}
+	if b, err = read(name); err != nil {
+		return nil, "", err
+	}
+	sum := sha256.Sum256(b)
+	return b, hex.EncodeToString(sum[:]), nil
+}
+
+// unchanged says which file is not as it was.
+func unchanged(files []fileHash, read func(string) ([]byte, error)) error {
+	for _, f := range files {
+		_, hash, err := hashed(f.Name, read)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if hash != f.Hash {
+			return fmt.Errorf("%s has changed", f.Name)
+		}
+	}
+	return nil
+}
+
+// assemblerID names LLVM's assembler: its file stands for its version.
+func assemblerID() string {
+	path, err := amd64.FindLLC()
+	if err != nil {
+		return ""
+	}
+	return path + " " + fileID(path)
+}
+
+// binaryID names this program: what it was built from, where the linker noted it.
+var binaryID = sync.OnceValue(func() string {
+	path, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	if id := buildID(path); id != "" {
+		return id
+	}
+	return path + " " + fileID(path)
+})
+
+// fileID tells versions of a file apart without reading it. Links are followed.
+func fileID(path string) string {
+	st, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(st.Size(), " ", st.ModTime().UnixNano())
+}
+
+// buildID reads the note that Go's linker leaves in an ELF file.
+func buildID(path string) string {
+	f, err := elf.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	s := f.Section(".note.go.buildid")
+	if s == nil || s.Size > 4096 {
+		return ""
+	}
+	b, err := s.Data()
+	if err != nil || len(b) <= 16 {
+		return ""
+	}
+	return string(b[16:]) // behind the note's sizes, type and name
+}
