@@ -16,6 +16,8 @@ func toBrain(f float32) uint16 {
 	return uint16((b + 0x7fff + b>>16&1) >> 16)
 }
 
+func fromBrain(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
+
 // toHalf rounds to IEEE binary16, to nearest even.
 func toHalf(f float32) uint16 { return float16.Fromfloat32(f).Bits() }
 

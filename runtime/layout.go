@@ -1,10 +1,8 @@
 package runtime
 
 import (
-	"encoding/binary"
-	"math"
-
 	"github.com/memc-lang/memc/ir/plan"
+	"github.com/memc-lang/memc/runtime/memory"
 )
 
 // layout says where the elements of a buffer lie: a row-major tensor is count
@@ -79,48 +77,75 @@ func (l *layout) get(elements, buffer []byte, g int) {
 
 // move transposes between a panel and rows of elements.
 func (l *layout) move(panel, elements []byte, rows int, in bool) {
-	le := binary.LittleEndian
-	for r := range rows {
-		row := elements[r*l.cols*l.size:][:l.cols*l.size]
-		col := panel[r*l.size:]
-		step := l.panel * l.size
-		switch {
-		case l.size == 2 && in:
-			for k := range l.cols {
-				le.PutUint16(col[k*step:], le.Uint16(row[2*k:]))
-			}
-		case l.size == 4 && in:
-			for k := range l.cols {
-				le.PutUint32(col[k*step:], le.Uint32(row[4*k:]))
-			}
-		default:
-			for k := range l.cols {
-				a, b := col[k*step:][:l.size], row[k*l.size:][:l.size]
-				if in {
-					copy(a, b)
-				} else {
-					copy(b, a)
+	switch l.size {
+	case 1:
+		moveAs[uint8](l, panel, elements, rows, in)
+	case 2:
+		moveAs[uint16](l, panel, elements, rows, in)
+	case 4:
+		moveAs[uint32](l, panel, elements, rows, in)
+	default:
+		moveAs[uint64](l, panel, elements, rows, in)
+	}
+}
+
+// moveAs goes through blocks of columns: one cache line of each row, and as
+// many of the panel as stay in the first cache.
+func moveAs[T uint8 | uint16 | uint32 | uint64](l *layout, panel, elements []byte, rows int, in bool) {
+	const block = 16
+	p := values[T](panel[:l.panel*l.cols*l.size])
+	elements = elements[:rows*l.cols*l.size]
+	r, aligned := memory.Values[T](elements)
+	if !aligned { // part of a file
+		r = make([]T, rows*l.cols)
+		copy(memory.Raw(r), elements)
+		if !in {
+			defer func() { copy(elements, memory.Raw(r)) }()
+		}
+	}
+	for from := 0; from < l.cols; from += block {
+		to := min(from+block, l.cols)
+		for i := range rows {
+			row := r[i*l.cols+from : i*l.cols+to]
+			at := from*l.panel + i
+			if in {
+				for _, v := range row {
+					p[at] = v
+					at += l.panel
 				}
+				continue
+			}
+			for k := range row {
+				row[k] = p[at]
+				at += l.panel
 			}
 		}
 	}
 }
 
+// values shows memory that begins at a multiple of its elements' size, as
+// buffers and what make gives do.
+func values[T memory.Numbers](b []byte) []T {
+	v, ok := memory.Values[T](b)
+	if !ok {
+		panic("runtime: unaligned memory")
+	}
+	return v
+}
+
 // narrow writes f32 values as elements of type e, rounding to nearest even.
 func narrow(dst []byte, src []float32, e plan.Elem) {
-	le := binary.LittleEndian
+	dst = dst[:len(src)*e.Size()]
 	switch e {
 	case plan.F32:
-		for i, f := range src {
-			le.PutUint32(dst[4*i:], math.Float32bits(f))
-		}
+		copy(dst, memory.Raw(src))
 	case plan.BF16:
-		for i, f := range src {
-			le.PutUint16(dst[2*i:], toBrain(f))
+		for i, to := 0, values[uint16](dst); i < len(to); i++ {
+			to[i] = toBrain(src[i])
 		}
 	case plan.F16:
-		for i, f := range src {
-			le.PutUint16(dst[2*i:], toHalf(f))
+		for i, to := 0, values[uint16](dst); i < len(to); i++ {
+			to[i] = toHalf(src[i])
 		}
 	}
 }

@@ -99,13 +99,17 @@ func (j *job) do(f *[]float32, b *[]byte) {
 	if cap(*f) < n {
 		*f, *b = make([]float32, n), make([]byte, 4*n)
 	}
-	values := (*f)[:n]
-	j.read(values, from)
+	if j.layout.panel == 0 && j.elem == plan.F32 {
+		j.read(values[float32](j.to[off:][:4*n]), from)
+		return
+	}
+	v := (*f)[:n]
+	j.read(v, from)
 	if j.layout.panel == 0 {
-		narrow(j.to[off:], values, j.elem)
+		narrow(j.to[off:], v, j.elem)
 		return
 	}
 	bytes := (*b)[:n*j.layout.size]
-	narrow(bytes, values, j.elem)
+	narrow(bytes, v, j.elem)
 	j.layout.put(j.to, bytes, j.group)
 }

@@ -129,18 +129,29 @@ func floatReader(t Tensor, odd bool) (func(dst []float32, from int), error) {
 	switch t.Elem {
 	case F32:
 		return func(dst []float32, from int) { copy(memory.Raw(dst), data[4*from:]) }, nil
-	case BF16:
-		return func(dst []float32, from int) {
-			src := data[2*from:]
-			for i := range dst {
-				dst[i] = math.Float32frombits(uint32(le.Uint16(src[2*i:])) << 16)
+	case BF16, F16:
+		widen := fromBrain
+		if t.Elem == F16 {
+			widen = fromHalf
+		}
+		if v, ok := memory.Values[uint16](data); ok {
+			if t.Elem == BF16 { // the usual case, in a loop without calls
+				return func(dst []float32, from int) {
+					for i, b := range v[from : from+len(dst)] {
+						dst[i] = fromBrain(b)
+					}
+				}, nil
 			}
-		}, nil
-	case F16:
+			return func(dst []float32, from int) {
+				for i, b := range v[from : from+len(dst)] {
+					dst[i] = fromHalf(b)
+				}
+			}, nil
+		}
 		return func(dst []float32, from int) {
 			src := data[2*from:]
 			for i := range dst {
-				dst[i] = fromHalf(le.Uint16(src[2*i:]))
+				dst[i] = widen(le.Uint16(src[2*i:]))
 			}
 		}, nil
 	case F64:
