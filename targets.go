@@ -14,7 +14,7 @@ import (
 // Groups are names that stand for several targets.
 var Groups = map[string][]string{
 	"cpu": {"avx512", "avx2"},
-	"ptx": ptx.Targets(),
+	"ptx": {"sm_80", "sm_90a"},
 }
 
 // ExpandTargets replaces groups by their targets and drops repeated names. The
@@ -49,7 +49,7 @@ func Runnable(target string) error {
 	case "avx2":
 		return runtime.Supported(target, amd64.AVX2.Features)
 	}
-	return &runtime.Unsupported{What: fmt.Sprintf("target %s: this build runs no code on GPUs; memc compile writes its PTX, and memc dump --level ptx shows it", target)}
+	return &runtime.Unsupported{What: fmt.Sprintf("target %s: this version compiles for GPUs and does not run on them", target)}
 }
 
 // Buildable is nil where this machine can compile for a target; else the error

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/memc-lang/memc"
+	"github.com/memc-lang/memc/codegen/amd64"
+	"github.com/memc-lang/memc/codegen/ptx"
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/kernel"
+	"github.com/memc-lang/memc/passes"
+	"github.com/memc-lang/memc/runtime/atomicfile"
+)
+
+type dumpCmd struct {
+	source
+	After  string `placeholder:"PASS" help:"Show the graph after this pass, or after all of them in turn; without it after the last."`
+	Level  string `default:"graph" enum:"graph,kernel,plan,llvm,asm,ptx" help:"What to show: ${enum} (${default})."`
+	Target string `placeholder:"T" help:"The target whose kernels, plan or code are shown."`
+	HTML   string `name:"html" placeholder:"FILE" help:"Write a page with a column for each pass."`
+	NoFuse bool   `help:"Make every node a kernel of its own."`
+}
+
+// section is a text of a dump.
+type section struct {
+	Name string `json:"name"` // "after grad", "plan", …
+	Text string `json:"text"`
+}
+
+type dumped struct {
+	Spec     string    `json:"spec"`
+	Level    string    `json:"level"`
+	Target   string    `json:"target,omitempty"`
+	Sections []section `json:"sections"`
+}
+
+func (c *dumpCmd) Run(a *app) error {
+	if c.After != "" && c.Level != "graph" {
+		return usage("--after shows graphs; %s comes after all passes", c.Level)
+	}
+	if c.Level == "graph" && (c.Target != "" || c.NoFuse) {
+		return usage("a graph does not depend on --target and --no-fuse; --level says what else to show")
+	}
+	if c.HTML != "" && (c.Level != "graph" || c.After != "") {
+		return usage("--html shows the graph after every pass; --level and --after do not go with it")
+	}
+	names := passNames()
+	if c.After != "" && c.After != "all" && !slices.Contains(names, c.After) {
+		return usage("--after %s: there is no such pass; passes are all, %s", c.After, strings.Join(names, ", "))
+	}
+	target, err := c.target()
+	if err != nil {
+		return err
+	}
+	in, err := c.open()
+	if err != nil {
+		return err
+	}
+	m, err := in.module()
+	if err != nil {
+		return err
+	}
+	r := dumped{Spec: in.name(), Level: c.Level, Target: target}
+	switch {
+	case c.Level != "graph":
+		var s section
+		if s, err = c.low(a, m, target, in); err == nil {
+			r.Sections = []section{s}
+		}
+	default:
+		r.Sections, err = graphs(m)
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.HTML != "":
+		if err := atomicfile.Write(c.HTML, func(w io.Writer) error { return page(w, r) }); err != nil {
+			return err
+		}
+		return a.print(struct {
+			File string `json:"file"`
+		}{c.HTML}, func(io.Writer) {})
+	case c.Level == "graph" && c.After != "all":
+		after := c.After
+		if after == "" {
+			after = names[len(names)-1]
+		}
+		r.Sections = slices.DeleteFunc(r.Sections, func(s section) bool { return !slices.Contains(strings.Fields(s.Name), after) })
+	}
+	return a.print(r, func(w io.Writer) {
+		for i, s := range r.Sections {
+			if len(r.Sections) > 1 {
+				if i > 0 {
+					fmt.Fprintln(w)
+				}
+				fmt.Fprintf(w, "// ==== %s\n", s.Name)
+			}
+			io.WriteString(w, s.Text)
+			if !strings.HasSuffix(s.Text, "\n") {
+				fmt.Fprintln(w)
+			}
+		}
+	})
+}
+
+func passNames() []string {
+	var names []string
+	for _, p := range passes.Table {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// target is the one to lower for: the flag's, else one that suits the level.
+func (c *dumpCmd) target() (string, error) {
+	gpu := func(t string) bool { return slices.Contains(ptx.Targets(), t) }
+	cpu := func(t string) bool { return t == "avx512" || t == "avx2" }
+	t := c.Target
+	switch {
+	case c.Level == "graph":
+		return "", nil
+	case t == "" && c.Level == "ptx":
+		return ptx.Targets()[0], nil
+	case t == "":
+		if t = memc.HostTargets()[0]; cpu(t) {
+			return t, nil
+		}
+		return "avx2", nil
+	case !slices.Contains(memc.Targets, t):
+		return "", usage("--target %s: there is no such target; targets are %s", t, strings.Join(memc.Targets, ", "))
+	case !gpu(t) && !cpu(t):
+		return "", usage("--target %s has no %s: it runs the graph", t, c.Level)
+	case c.Level == "ptx" && !gpu(t):
+		return "", usage("--level ptx is for the targets %s, not for %s", strings.Join(ptx.Targets(), " and "), t)
+	case (c.Level == "llvm" || c.Level == "asm") && !cpu(t):
+		return "", usage("--level %s is for the targets avx512 and avx2, not for %s", c.Level, t)
+	}
+	return t, nil
+}
+
+// graphs gives the graph before the passes and after each, unchanged ones merged
+// under one name.
+func graphs(m *ir.Module) ([]section, error) {
+	out := []section{{"spec", m.String()}}
+	for _, p := range passes.Table {
+		next := *m
+		next.Entries = nil
+		for _, g := range m.Entries {
+			h, err := p.Apply(g)
+			if err != nil {
+				return nil, err
+			}
+			next.Entries = append(next.Entries, h)
+		}
+		m = &next
+		if text, last := m.String(), &out[len(out)-1]; text == last.Text {
+			last.Name += " " + p.Name
+		} else {
+			out = append(out, section{"after " + p.Name, text})
+		}
+	}
+	return out, nil
+}
+
+// low gives a text below the graph.
+func (c *dumpCmd) low(a *app, m *ir.Module, target string, in *input) (section, error) {
+	o := in.options([]string{target})
+	o.NoFuse = c.NoFuse
+	m, err := memc.Optimise(m, false, nil)
+	if err != nil {
+		return section{}, err
+	}
+	p, err := memc.Lower(m, target, o)
+	if err != nil {
+		return section{}, err
+	}
+	machine := amd64.AVX512
+	if target == "avx2" {
+		machine = amd64.AVX2
+	}
+	s := section{Name: c.Level + " for " + target}
+	switch c.Level {
+	case "kernel":
+		s.Text = kernelText(p.Kernels)
+	case "plan":
+		s.Text = p.Plan.String()
+	case "llvm":
+		s.Text, err = amd64.Print(p.Kernels, machine)
+	case "asm":
+		s.Text, err = amd64.Assembly(a.ctx, p.Kernels, machine)
+	case "ptx":
+		var mod *ptx.Module
+		if mod, err = ptx.Print(p.Kernels, target); err == nil {
+			s.Text = mod.Text
+		}
+	}
+	return s, err
+}
+
+func kernelText(ks []*kernel.Kernel) string {
+	var b strings.Builder
+	for i, k := range ks {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		b.WriteString(k.String())
+	}
+	return b.String()
+}
