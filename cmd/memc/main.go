@@ -27,6 +27,13 @@ type commands struct {
 
 	Compile compileCmd `cmd:"" help:"Compile a spec to an artifact."`
 	Exec    execCmd    `cmd:"" help:"Run one entry point on tensors from a file."`
+	Dump    dumpCmd    `cmd:"" help:"Show any level of a program, after any pass."`
+	Opt     optCmd     `cmd:"" help:"Run passes on a graph that memc dump printed."`
+	Gen     genCmd     `cmd:"" help:"Write a Go package that runs a spec."`
+	Targets targetsCmd `cmd:"" help:"What this machine can run, and what is missing to run more."`
+	Passes  passesCmd  `cmd:"" help:"The passes, in the order in which they run."`
+	Fmt     fmtCmd     `cmd:"" help:"Give specs the one layout."`
+	Version versionCmd `cmd:"" help:"The version."`
 }
 
 // Exit codes. Everything else a command returns is exitInput.
@@ -83,7 +90,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 		fmt.Fprintf(stderr, "error: internal error: %v\n", err)
 		return exitInput
 	}
-	k, err := parser.Parse(args)
+	k, err := parser.Parse(longPkg(args))
 	if err != nil {
 		return fail(stderr, usageError{err})
 	}
