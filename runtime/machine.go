@@ -15,7 +15,7 @@ import (
 type machine struct {
 	engine  *native
 	weights *Weights
-	threads int
+	options Options
 
 	desc    *plan.Describer
 	records *memory.Region // Describer.Records
@@ -27,6 +27,7 @@ type machine struct {
 	pos    int64
 	chunks []int64 // completed, of each loop
 	probes []Probe
+	times  []KernelTime // nil: not asked for
 
 	entries []entry
 	team    *team
@@ -58,7 +59,7 @@ func (e *native) NewMachine(w *Weights, o Options) (Machine, error) {
 	if o.Threads > maxThreads {
 		return nil, fmt.Errorf("%d threads: more than %d", o.Threads, maxThreads)
 	}
-	m, err := e.machine(w, o.threads())
+	m, err := e.machine(w, o)
 	if err != nil {
 		return nil, err
 	}
@@ -69,9 +70,9 @@ func (e *native) NewMachine(w *Weights, o Options) (Machine, error) {
 }
 
 // machine makes one whose states are zero.
-func (e *native) machine(w *Weights, threads int) (*machine, error) {
+func (e *native) machine(w *Weights, o Options) (*machine, error) {
 	p := e.plan
-	m := &machine{engine: e, weights: w, threads: threads, chunks: make([]int64, len(p.Loops)), addr: make([]uintptr, len(p.Buffers)), entries: make([]entry, len(p.Entries))}
+	m := &machine{engine: e, weights: w, options: o, chunks: make([]int64, len(p.Loops)), addr: make([]uintptr, len(p.Buffers)), entries: make([]entry, len(p.Entries))}
 	var err error
 	if m.desc, err = p.Describer(); err != nil {
 		return nil, err
@@ -101,6 +102,12 @@ func (e *native) machine(w *Weights, threads int) (*machine, error) {
 	for i := range p.Buffers {
 		if p.Buffers[i].Class == plan.Probe {
 			maxProbes += p.Buffers[i].Dims[0]
+		}
+	}
+	if o.Profile {
+		m.times = make([]KernelTime, len(p.Kernels))
+		for i, k := range p.Kernels {
+			m.times[i].Kernel = k
 		}
 	}
 	m.probes = make([]Probe, 0, min(maxProbes, 1<<16))

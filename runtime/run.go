@@ -124,7 +124,8 @@ func (m *machine) begin() error {
 	}
 	const page = 4096                                 // workers' scratch begins on pages of their own
 	stride := (m.engine.scratch + page) &^ (page - 1) // room behind it, too
-	scratch, err := memory.New(stride * int64(m.threads))
+	threads := m.options.threads()
+	scratch, err := memory.New(stride * int64(threads))
 	if err != nil {
 		return err
 	}
@@ -133,7 +134,7 @@ func (m *machine) begin() error {
 		return err
 	}
 	m.scratch, m.barrier = scratch, barrier
-	t := newTeam(m.engine.walk, m.threads)
+	t := newTeam(m.engine.walk, threads)
 	t.call = walkCall{records: m.records.Addr(0), record: int64(m.engine.plan.Record), scratch: scratch.Addr(0), stride: uintptr(stride), barrier: barrier.Addr(0)}
 	m.team = t
 	m.stop = goruntime.AddCleanup(m, (*team).stop, t)
@@ -274,10 +275,14 @@ func (m *machine) slab(pe *plan.Entry, e *entry, n int64, in, out []Tensor, done
 			done.in[i] += rows
 		}
 	}
-	t := m.team
-	t.call.steps, t.call.count = e.region.Addr(0), e.count
 	clear(memory.View[int64](m.barrier, 0, int(m.barrier.Len()/8)))
-	t.run()
+	if m.times != nil {
+		m.timed(e, pe.Steps, 0, 0)
+	} else {
+		c := &m.team.call
+		c.steps, c.count = e.region.Addr(0), e.count
+		m.team.run()
+	}
 	goruntime.KeepAlive(m)
 	for i := range out {
 		o := &pe.Outputs[i]

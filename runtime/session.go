@@ -12,7 +12,8 @@ import (
 
 // Options are choices that change speed, never results.
 type Options struct {
-	Threads int `help:"Workers of a call; 0: one for each processor that Go uses."`
+	Threads int  `help:"Workers of a call; 0: one for each processor that Go uses."`
+	Profile bool `help:"Time every kernel: calls take longer, one launch at a time."`
 }
 
 func (o Options) threads() int {

@@ -15,7 +15,7 @@ const (
 
 // Fork copies the states, row for row.
 func (m *machine) Fork() (Machine, error) {
-	f, err := m.engine.machine(m.weights, m.threads)
+	f, err := m.engine.machine(m.weights, m.options)
 	if err != nil {
 		return nil, err
 	}

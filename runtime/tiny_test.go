@@ -228,6 +228,31 @@ func TestStream(t *testing.T) {
 	}
 }
 
+// TestProfile runs the stream with a clock around each launch.
+func TestProfile(t *testing.T) {
+	p := tiny(t)
+	s, err := p.NewSession(tinyWeights(t, p), Options{Threads: 2, Profile: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	tokens := randomTokens(rand.New(rand.NewPCG(5, 5)), 50)
+	want, _ := oracle(tokens)
+	if got := feed(t, s, tokens); !slices.Equal(got, want) {
+		t.Error("a timed stream differs")
+	}
+	// 50 rows are 9 slabs; slab borders at 6, 18, 30 and 42 cut chunks in two.
+	calls := map[string]int64{"embed": 9, "keep": 9, "total": 17, "write": 12}
+	for _, k := range s.Profile() {
+		if k.Calls != calls[k.Kernel] || k.Time <= 0 {
+			t.Errorf("%s: %d calls in %v, want %d", k.Kernel, k.Calls, k.Time, calls[k.Kernel])
+		}
+	}
+	if len(s.Profile()) != 4 || session(t, p, s.Weights(), 1).Profile() != nil {
+		t.Error("not every kernel is told, or one without being asked")
+	}
+}
+
 func TestLastCallCounts(t *testing.T) {
 	p := tiny(t)
 	s := session(t, p, tinyWeights(t, p), 1)

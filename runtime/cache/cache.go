@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -113,5 +114,41 @@ func read(path string, check func([]byte) error) ([]byte, error) {
 		}
 		return nil, nil
 	}
+	now := time.Now()
+	_ = os.Chtimes(path, now, now) // for Prune; a folder that only lets read is fine
 	return b, nil
+}
+
+// Prune removes the files that were not used for longest until the rest have at
+// most limit bytes together. It gives the number of bytes that are left.
+func (c *Cache) Prune(limit int64) (int64, error) {
+	if c.dir == "" {
+		return 0, nil
+	}
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return 0, fmt.Errorf("the cache: %w", err)
+	}
+	var files []fs.FileInfo
+	total := int64(0)
+	for _, e := range entries {
+		if _, err := hex.DecodeString(e.Name()); err != nil || len(e.Name()) != 2*sha256.Size {
+			continue // a lock, or a file that another process is writing
+		}
+		if f, err := e.Info(); err == nil {
+			files = append(files, f)
+			total += f.Size()
+		}
+	}
+	slices.SortFunc(files, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
+	for _, f := range files {
+		if total <= limit {
+			break
+		}
+		if err := os.Remove(filepath.Join(c.dir, f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return total, fmt.Errorf("the cache: %w", err)
+		}
+		total -= f.Size()
+	}
+	return total, nil
 }

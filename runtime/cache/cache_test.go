@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func check(b []byte) error {
@@ -139,6 +140,43 @@ func TestProcesses(t *testing.T) {
 	group.Wait()
 	if log, err := os.ReadFile(filepath.Join(dir, "log")); len(log) != 20 {
 		t.Errorf("20 keys were built %d times (%v)", len(log), err)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	c, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := 0
+	get := func(name string) {
+		t.Helper()
+		if _, err := c.Get(context.Background(), Key(name), check, func(context.Context) ([]byte, error) {
+			made++
+			return []byte("made 123"), nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, name := range []string{"a", "b", "c"} {
+		get(name)
+		at := time.Unix(int64(1000+i), 0)
+		if err := os.Chtimes(filepath.Join(c.Dir(), Key(name)), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get("a") // now used last
+	if left, err := c.Prune(16); err != nil || left != 16 {
+		t.Errorf("%d bytes are left, %v", left, err)
+	}
+	get("a")
+	get("c")
+	if made != 3 {
+		t.Error("what was used last is gone")
+	}
+	get("b")
+	if made != 4 {
+		t.Error("what was not used for longest is kept")
 	}
 }
 

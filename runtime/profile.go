@@ -1,0 +1,57 @@
+package runtime
+
+import (
+	"slices"
+	"time"
+
+	"github.com/memc-lang/memc/ir/plan"
+	"github.com/memc-lang/memc/runtime/memory"
+)
+
+// KernelTime is what a kernel took in all calls of a session.
+type KernelTime struct {
+	Kernel string
+	Calls  int64 // launches
+	Time   time.Duration
+}
+
+// Profile gives each kernel's time since the session began, in the order of
+// the code's kernels; nil unless Options.Profile was set and the target's
+// engine can tell.
+func (s *Session) Profile() []KernelTime {
+	if m, ok := s.machine.(interface{ Profile() []KernelTime }); ok {
+		return m.Profile()
+	}
+	return nil
+}
+
+// Profile is the machine's part of Session.Profile.
+func (m *machine) Profile() []KernelTime { return m.times }
+
+// timed runs steps as the generated walker does, one launch at a time.
+func (m *machine) timed(e *entry, steps []plan.Step, at, record int64) {
+	width := int64(m.engine.plan.Record)
+	for i := range steps {
+		s := &steps[i]
+		switch s.Kind {
+		case plan.Launch:
+			c := &m.team.call
+			c.steps, c.count, c.records = e.region.Addr(at*stepBytes), 1, m.records.Addr(record*width*8)
+			begin := time.Now()
+			m.team.run()
+			t := &m.times[slices.Index(m.engine.plan.Kernels, s.Kernel)]
+			t.Time += time.Since(begin)
+			t.Calls++
+		case plan.Repeat:
+			for turn := range m.desc.Turns[s.Loop] {
+				m.timed(e, s.Steps, at+1, m.desc.First[s.Loop]+turn)
+			}
+		case plan.If:
+			if memory.View[int64](m.records, record*width*8, int(width))[s.Cond] != 0 {
+				m.timed(e, s.Steps, at+1, record)
+			}
+		}
+		inside, _ := measure(s.Steps)
+		at += 1 + inside
+	}
+}
