@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/memc-lang/memc/codegen/amd64"
-	"github.com/memc-lang/memc/codegen/ptx"
 	"github.com/memc-lang/memc/runtime"
 )
 
