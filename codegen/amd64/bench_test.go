@@ -235,3 +235,38 @@ func BenchmarkAttend(b *testing.B) {
 		}
 	}
 }
+
+// The hand-written memory: products of small tiles, transposed and not, and the
+// element-wise work between them.
+func BenchmarkRecur(b *testing.B) {
+	ks := readKernels(b, "recur")
+	for i, flops := range []float64{3 * 2 * 64 * 32, 9 * 2 * 64 * 32} {
+		for _, m := range machines(b) {
+			b.Run(m.Name+"/"+ks[i].Name, func(b *testing.B) {
+				const n = 512
+				timed(b, m, ks[i], n, []int64{n}, 2*n*flops, 0)
+			})
+		}
+	}
+}
+
+// A map of two tiles; GFLOP/s counts elements here.
+func BenchmarkMap(b *testing.B) {
+	for _, expr := range []string{"x + y", "silu(x) * y", "exp(x - y)", "tanh(x)", "choose(test(c <= r + n), x, y)"} {
+		for _, m := range machines(b) {
+			b.Run(m.Name+"/"+expr, func(b *testing.B) {
+				k := parse(b, fmt.Sprintf(`kernel m(a: f32[0,256], b: f32[0,256], o: f32[0,256] write) ints(n) {
+  tile x: f32[32,256] rows min(32, n - i)
+  tile y: f32[32,256] rows min(32, n - i)
+  part grid(i: n step 32) {
+    x = load a[i + r, c]
+    y = load b[i + r, c]
+    x = map %s
+    store o[i + r, c] = x
+  }
+}`, expr))[0]
+				timed(b, m, k, 256, []int64{256}, 256*256, 3*256*256*4)
+			})
+		}
+	}
+}

@@ -62,11 +62,9 @@ func (b *block) dotStmt(s *kernel.Dot) {
 	if s.TransA {
 		depth = b.rows(s.A)
 	}
-	lt, rt, lTrans, rTrans := s.A, s.B, s.TransA, s.TransB
-	maxCols := s.Dst.Cols
+	lt, rt, lTrans, rTrans := operands(s)
 	if turned(s) {
-		lt, rt, lTrans, rTrans = s.B, s.A, !s.TransB, !s.TransA
-		rows, cols, maxCols = cols, rows, s.Dst.Rows
+		rows, cols = cols, rows
 		d.row, d.col = d.col, d.row
 	}
 	p := b.place(lt)
@@ -78,7 +76,7 @@ func (b *block) dotStmt(s *kernel.Dot) {
 		b.fail("left operand %s is not f32 rows", lt.Name)
 		return
 	}
-	r := b.right(rt, rTrans, int64(k), int64(maxCols), depth, cols)
+	r := b.right(rt, rTrans)
 	vecs, _ := b.floorDivConst(b.add(cols, c64(lanes-1)), lanes, true, false)
 	b.call(b.product(productKey{r.elem, r.perPanel}), a.ptr, c64(a.row), c64(a.step), r.ptr, c64(r.step), c64(r.panel),
 		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc))
@@ -86,14 +84,16 @@ func (b *block) dotStmt(s *kernel.Dot) {
 
 // right gives an operand in rows of k with adjacent columns, transposing it
 // into scratch where it is not stored so.
-func (b *block) right(t *kernel.Tile, trans bool, k, n int64, depth, cols value.Value) right {
+func (b *block) right(t *kernel.Tile, trans bool) right {
 	p := b.place(t)
 	if q := p.panel; q != nil {
 		return right{p.ptr, p.elem, q.step, q.size / lanes, q.stride}
 	}
-	step, over := p.row, p.col
+	step, over, n, k := p.row, p.col, t.Cols, t.Rows
+	cols, depth := b.cols, b.rows
 	if trans {
-		step, over = over, step
+		step, over, n, k = over, step, k, n
+		cols, depth = depth, cols
 	}
 	size := int64(p.elem.Size())
 	if over == size || n == 1 {
@@ -103,10 +103,63 @@ func (b *block) right(t *kernel.Tile, trans bool, k, n int64, depth, cols value.
 		b.fail("right operand %s has no adjacent elements", t.Name)
 		return rows(p.ptr, p.elem, step)
 	}
-	row := rowBytes(n, 4)
-	to := place{ptr: b.at(b.scratch, c64(b.reserve(padded(k)*row))), elem: kernel.F32, row: row, col: 4}
-	b.turnAll(place{ptr: p.ptr, elem: p.elem, row: over, col: size}, to, cols, depth)
-	return rows(to.ptr, kernel.F32, row)
+	if r, ok := b.turns[t]; ok {
+		return r
+	}
+	row := rowBytes(int64(n), 4)
+	to := place{ptr: b.near(padded(int64(k))*row, b.rest), elem: kernel.F32, row: row, col: 4}
+	b.turnAll(place{ptr: p.ptr, elem: p.elem, row: over, col: size}, to, cols(t), depth(t))
+	r := rows(to.ptr, kernel.F32, row)
+	b.turns[t] = r
+	return r
+}
+
+// operands gives the operands of a product as it is computed, which for a
+// column is the transposed product.
+func operands(s *kernel.Dot) (left, right *kernel.Tile, leftTrans, rightTrans bool) {
+	if turned(s) {
+		return s.B, s.A, !s.TransB, !s.TransA
+	}
+	return s.A, s.B, s.TransA, s.TransB
+}
+
+// turnAhead transposes the operands of products in a loop that the loop does
+// not change, before the loop.
+func (b *block) turnAhead(loop *kernel.For) {
+	statements(loop.Body, func(s kernel.Stmt) {
+		d, ok := s.(*kernel.Dot)
+		if !ok {
+			return
+		}
+		_, t, _, trans := operands(d)
+		if !b.written[t] || writes(loop.Body, t) || !b.inScope(t.ValidRows) || !b.inScope(t.ValidCols) {
+			return
+		}
+		b.right(t, trans)
+	})
+}
+
+func writes(body []kernel.Stmt, t *kernel.Tile) (yes bool) {
+	statements(body, func(s kernel.Stmt) {
+		w, _ := effects(s)
+		yes = yes || w == t
+	})
+	return yes
+}
+
+// inScope says whether all variables of a count have values here.
+func (b *block) inScope(e *ints.Expr) bool {
+	if e == nil {
+		return true
+	}
+	names := map[string]bool{}
+	e.Vars(names)
+	for n := range names {
+		if b.vars[n] == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // productKey names a product by the right operand's type in memory and the

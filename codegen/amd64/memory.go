@@ -362,7 +362,7 @@ func (b *block) storeStmt(s *kernel.Store) {
 func (b *block) storeTurned(s *kernel.Store, p place, m memory, step int64, rest *ints.Expr) {
 	size := int64(m.elem.Size())
 	turn := b.turner(p.elem)
-	square := b.at(b.scratch, c64(b.reserve(lanes*lanes*4)))
+	square := b.near(lanes*lanes*4, span{b.pos, b.pos})
 	n, rows := b.cols(s.Src), b.rows(s.Src)
 	b.eachStrip(rows, func(r value.Value) {
 		b.bind(kernel.Row, r, ints.Range{Lo: 0, Hi: int64(s.Src.Rows) - 1}, lanes, func() {

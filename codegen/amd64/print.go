@@ -3,6 +3,7 @@ package amd64
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/llir/llvm/ir"
@@ -116,9 +117,10 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 		f.note(m.where)
 		from := f.sub(f.smax(lo, start), start)
 		to := f.sub(f.smin(hi, ends[i]), start)
-		b := &block{fn: f, k: k, bufs: at, scratch: scratch, uses: usages(p.Body), places: map[*kernel.Tile]place{}}
+		b := &block{fn: f, k: k, bufs: at, scratch: scratch, entry: f.cur, uses: usages(p.Body), lives: lifetimes(p.Body),
+			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, written: map[*kernel.Tile]bool{}}
 		f.count(from, to, 1, func(n value.Value) { b.grid(p, sizes[i], n) })
-		scratchBytes = max(scratchBytes, b.size)
+		scratchBytes = max(scratchBytes, b.settle())
 		start = ends[i]
 	}
 	f.ret()
@@ -151,8 +153,11 @@ func (b *block) grid(p kernel.Part, sizes []value.Value, n value.Value) {
 
 // list emits statements in order.
 func (b *block) list(body []kernel.Stmt) {
-	outer := b.where
+	outer, rest := b.where, b.rest
+	end := b.pos + positions(body)
 	for i, s := range body {
+		b.pos++
+		b.rest = span{b.pos, end}
 		b.where = outer + ", " + firstLine(s)
 		if b.err != nil {
 			return
@@ -164,19 +169,55 @@ func (b *block) list(body []kernel.Stmt) {
 				return
 			}
 			b.note(firstLine(s))
+			b.turnAhead(s)
 			lo, hi := s.Lo.Interval(b.ranges), s.Hi.Interval(b.ranges)
 			step := gcd(b.multiple(s.Lo), int64(s.Step))
-			b.count(b.int(s.Lo), b.int(s.Hi), int64(s.Step), func(v value.Value) {
-				b.bind(s.Var, v, ints.Range{Lo: lo.Lo, Hi: max(lo.Lo, hi.Hi-1)}, step, func() { b.list(s.Body) })
+			from, to := b.int(s.Lo), b.int(s.Hi)
+			b.within(s.Body, func() {
+				b.count(from, to, int64(s.Step), func(v value.Value) {
+					b.bind(s.Var, v, ints.Range{Lo: lo.Lo, Hi: max(lo.Lo, hi.Hi-1)}, step, func() { b.list(s.Body) })
+				})
 			})
+			b.pos++
 		case *kernel.When:
 			b.note(firstLine(s))
-			b.when(b.truth(s.Cond), func() { b.list(s.Body) })
+			c := b.truth(s.Cond)
+			b.within(s.Body, func() { b.when(c, func() { b.list(s.Body) }) })
+			b.pos++
 		default:
 			b.plain(s, body[i+1:])
+			if w, _ := effects(s); w != nil {
+				delete(b.turns, w)
+				b.written[w] = true
+			}
 		}
 	}
-	b.where = outer
+	b.where, b.rest = outer, rest
+}
+
+// positions is the number of positions that statements take.
+func positions(body []kernel.Stmt) (n int) {
+	statements(body, func(s kernel.Stmt) {
+		n++
+		switch s.(type) {
+		case *kernel.For, *kernel.When:
+			n++
+		}
+	})
+	return n
+}
+
+// within emits a body that runs again or not at all: what it makes does not
+// count behind it, and what it writes has no copy in it before the write.
+func (b *block) within(body []kernel.Stmt, emit func()) {
+	statements(body, func(s kernel.Stmt) {
+		if w, _ := effects(s); w != nil {
+			delete(b.turns, w)
+		}
+	})
+	turns, written := maps.Clone(b.turns), maps.Clone(b.written)
+	emit()
+	b.turns, b.written = turns, written
 }
 
 func (b *block) plain(s kernel.Stmt, after []kernel.Stmt) {

@@ -2,6 +2,7 @@ package amd64
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"math/rand"
 	"testing"
@@ -10,11 +11,13 @@ import (
 	"github.com/memc-lang/memc/ir/kernel/kerneltest"
 )
 
+var seeds = flag.Int64("seeds", 60, "random kernels to try")
+
 // Random kernels agree with the interpreter, on every machine, and do not
 // depend on the number of workers.
 func TestRandom(t *testing.T) {
-	const batch = 60
-	for first := int64(0); first < 240; first += batch {
+	const batch = 30
+	for first := int64(0); first < *seeds; first += batch {
 		var cases []*kerneltest.Case
 		var rngs []*rand.Rand
 		var ks []*kernel.Kernel

@@ -1,6 +1,7 @@
 package amd64
 
 import (
+	"github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
 
@@ -11,8 +12,6 @@ import (
 // place is where a tile's elements lie: in scratch, or in a buffer for a view.
 // Element (r, c) is at ptr + r*row + c*col bytes, unless panel is given.
 type place struct {
-	near     bool // in scratch, off bytes from its start
-	off      int64
 	ptr      value.Value
 	elem     kernel.Elem // in memory: bf16 and f16 widen when read
 	row, col int64
@@ -57,10 +56,7 @@ func effects(s kernel.Stmt) (write *kernel.Tile, reads []read) {
 		refs(s.Expr, func(t *kernel.Tile) { reads = append(reads, read{t, asRows}) })
 		return s.Dst, reads
 	case *kernel.Dot:
-		left, right, transposed := s.A, s.B, s.TransB
-		if turned(s) {
-			left, right, transposed = s.B, s.A, !s.TransA
-		}
+		left, right, _, transposed := operands(s)
 		reads = []read{{left, asLeft}, {right, asRightC}}
 		if transposed {
 			reads[1].role = asRightR
@@ -144,24 +140,15 @@ type block struct {
 	k       *kernel.Kernel
 	bufs    map[*kernel.Buf]value.Value
 	scratch value.Value
-	size    int64 // bytes of scratch given out
+	entry   *ir.Block // of the part: what it computes reaches every statement
 	uses    map[*kernel.Tile]*usage
+	lives   map[*kernel.Tile]life
 	places  map[*kernel.Tile]place
-}
-
-// maxScratch bounds the memory that a worker's scratch may take.
-const maxScratch = 1 << 30
-
-// reserve gives out scratch memory, aligned to a cache line. Behind it lie 128
-// bytes that a vector may read.
-func (b *block) reserve(bytes int64) int64 {
-	at := b.size
-	b.size += (bytes + 128 + 63) / 64 * 64
-	if b.size > maxScratch {
-		b.fail("tiles need more than %d bytes of scratch", maxScratch)
-		b.size = 0
-	}
-	return at
+	turns   map[*kernel.Tile]right // copies of tiles, transposed, that are up to date
+	written map[*kernel.Tile]bool  // by a statement that every path here has passed
+	pieces  []piece
+	pos     int  // the statement's position, as lifetimes counts
+	rest    span // from the statement to the end of its list
 }
 
 func padded(n int64) int64 { return (n + lanes - 1) / lanes * lanes }
@@ -176,12 +163,10 @@ func rowBytes(cols int64, size int64) int64 {
 	return n
 }
 
-// place gives a tile's place, making room for it in scratch on first use.
+// place gives a tile's place, making room for it in scratch on first use. The
+// address is computed in the part's entry, which every use of it comes after.
 func (b *block) place(t *kernel.Tile) place {
 	if p, ok := b.places[t]; ok {
-		if p.near { // made anew: the first use may stand in a loop that this one is behind
-			p.ptr = b.at(b.scratch, c64(p.off))
-		}
 		return p
 	}
 	if t == nil || t.Rows < 1 || t.Cols < 1 || t.Rows > 1<<20 || t.Cols > 1<<20 || t.Elem != kernel.F32 && t.Elem != kernel.I32 && t.Elem != kernel.I64 {
@@ -196,12 +181,10 @@ func (b *block) place(t *kernel.Tile) place {
 	}
 	if t.Cols > 1 {
 		p.row = rowBytes(int64(t.Cols), size)
-		p.off = b.reserve(rows * p.row)
+		p.ptr = b.near(rows*p.row, b.lives[t].span)
 	} else {
-		p.off = b.reserve(padded(rows) * size)
+		p.ptr = b.near(padded(rows)*size, b.lives[t].span)
 	}
-	p.near = true
-	p.ptr = b.at(b.scratch, c64(p.off))
 	b.places[t] = p
 	return p
 }
