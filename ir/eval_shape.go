@@ -126,7 +126,7 @@ func evalGather(n *Node, in []*Tensor, e *Env) (*Tensor, error) {
 	out := NewTensor(n.Type.Elem, append(append([]int{}, idx.Dims...), table.Dims[1:]...)...)
 	w := table.row()
 	for i, x := range idx.Data {
-		if x < 0 || x >= float64(table.Dims[0]) {
+		if !(x >= 0 && x < float64(table.Dims[0])) {
 			return nil, fmt.Errorf("row %v is outside a table of %d rows", x, table.Dims[0])
 		}
 		copy(out.Data[i*w:(i+1)*w], table.Data[int(x)*w:])

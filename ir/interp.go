@@ -163,6 +163,10 @@ func (e *evalError) Error() string {
 
 func (e *evalError) Unwrap() error { return e.err }
 
+// maxValue bounds the elements of one value, so that no graph asks for more than
+// a few GB at once.
+const maxValue = 1 << 30
+
 func (f *frame) apply(n *Node) (*Tensor, error) {
 	switch n.Op.Name {
 	case "weight":
@@ -186,6 +190,17 @@ func (f *frame) apply(n *Node) (*Tensor, error) {
 		if in[i], err = f.value(a); err != nil {
 			return nil, err
 		}
+	}
+	dims, err := f.env.sizes(n.Type.Dims, n.Args, in)
+	if err != nil {
+		return nil, err
+	}
+	elements := 1
+	for _, d := range dims {
+		if d > 0 && elements > maxValue/d {
+			return nil, fmt.Errorf("%s of sizes %v is more than the interpreter holds", n.Type, dims)
+		}
+		elements *= d
 	}
 	return n.Op.Eval(n, in, f.env)
 }

@@ -12,7 +12,8 @@ import (
 const (
 	maxSource   = 1 << 28 // bytes
 	maxNesting  = 16      // scans inside scans
-	maxNodes    = 1 << 20 // of one entry: walks over a graph go as deep as it is
+	maxNodes    = 1 << 18 // of one entry: walks over a graph go as deep as it is
+	maxPlaces   = 1 << 12 // of one value
 	maxElements = 1 << 50 // of one type, so that counts of two stay in range
 )
 
@@ -281,6 +282,9 @@ func (p *parser) define() {
 	}
 	if err != nil {
 		p.failAt(at, "%s: %v", op, err)
+	}
+	if len(n.at) > maxPlaces {
+		p.failAt(at, "more than %d places of one value", maxPlaces)
 	}
 	p.values[id] = n
 }

@@ -134,5 +134,6 @@ func FuzzParse(f *testing.F) {
 		if got := again.String(); got != text {
 			t.Fatalf("prints as\n%s\nthen as\n%s", text, got)
 		}
+		m.Verify()
 	})
 }

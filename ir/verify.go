@@ -345,20 +345,13 @@ func (v *verifier) verifyLast(s *scope) {
 
 // mixes gives the name of the rows that an op mixes, or nothing.
 func mixes(n *Node) string {
-	switch n.Op.Name {
-	case "sum", "maximum", "dot":
-		for _, a := range n.Args {
-			if c := a.Type.Clock(); c != nil && slices.Contains(n.Attr.Over, a.Type.Dims[0].Name) {
-				return a.Type.Dims[0].Name
-			}
-		}
-	case "grad":
-		if t := n.Args[0].Type; n.Attr.Dim == "" && t.Clock() != nil {
-			return t.Dims[0].Name
-		}
-	default:
-		if n.Op.Rows == Mixing {
-			return n.Args[0].Type.Dims[0].Name
+	total := n.Op.Name == "grad" && n.Attr.Dim == "" // the rows' terms are summed
+	if !total && !MixesRows(n) {
+		return ""
+	}
+	for _, a := range n.Args {
+		if a.Type.Clock() != nil {
+			return a.Type.Dims[0].Name
 		}
 	}
 	return ""

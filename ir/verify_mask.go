@@ -45,8 +45,8 @@ func (v *verifier) verifyHistory(n, keep *Node, m *Mask) bool {
 	if k.All || c.Kind == Chunk || c.Kind == Prefixed {
 		return true
 	}
-	span := int64(3*(k.Ring+k.Pin) + 100)
-	step := max(1, span/2000)
+	span := min(int64(3*(k.Ring+k.Pin)+100), 1<<15)
+	step := max(1, span/600)
 	for i := int64(0); i < span; i += step {
 		gone := ints.Range{Lo: int64(k.Pin), Hi: i - int64(k.Ring) - 1}
 		if k.Chunk && k.Ring > 0 {

@@ -160,14 +160,21 @@ func lengthsDiffer(r *Region, rows, given *ints.Expr) string {
 	if ints.Equal(rows, given) {
 		return ""
 	}
+	var lens []Length
 	total := int64(1)
 	for _, l := range r.Lens {
-		total = min(total*(l.Max+1), 1<<20)
+		if rows.Has(l.Name) || given.Has(l.Name) {
+			lens = append(lens, l)
+			total = min(total*(l.Max+1), 1<<20)
+		}
+	}
+	if len(lens) > 4 {
+		return ": they depend on more than 4 lengths"
 	}
 	env := map[string]int64{}
 	var try func(i int) string
 	try = func(i int) string {
-		if i == len(r.Lens) {
+		if i == len(lens) {
 			a, errA := rows.Eval(env)
 			b, errB := given.Eval(env)
 			if errA != nil || errB != nil || a != b {
@@ -175,7 +182,7 @@ func lengthsDiffer(r *Region, rows, given *ints.Expr) string {
 			}
 			return ""
 		}
-		l := r.Lens[i]
+		l := lens[i]
 		for k := int64(0); k <= l.Max; k++ {
 			if total > 1<<16 && k == 3 && l.Max > 6 {
 				k = l.Max - 2
