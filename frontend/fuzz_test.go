@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/memc-lang/memc/frontend"
 )
@@ -37,6 +38,8 @@ func FuzzLoad(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, src string) {
+		// A hang becomes a crash, so that the fuzzer keeps the input.
+		defer time.AfterFunc(20*time.Second, func() { panic("no answer within 20 seconds") }).Stop()
 		read := func(name string) ([]byte, error) {
 			if name == "a.spec" {
 				return []byte(src), nil

@@ -647,3 +647,17 @@ func (e *elab) shift(c *ruleCall) value {
 func (e *elab) intTable(name string, et elem.Type, data []int64) *ir.Node {
 	return e.b.Must("table", ir.Attr{Elem: et, Dims: []ir.Dim{{Name: name, Size: len(data)}}, Ints: data})
 }
+
+// Functions lists the names of the functions that the language has built in;
+// those that end in _ are completed by the name of a clock.
+func Functions() []string {
+	var out []string
+	for n := range rules {
+		out = append(out, n)
+	}
+	for n := range rowRules {
+		out = append(out, n)
+	}
+	slices.Sort(out)
+	return out
+}
