@@ -29,6 +29,8 @@ type commands struct {
 	Exec    execCmd    `cmd:"" help:"Run one entry point on tensors from a file."`
 	Dump    dumpCmd    `cmd:"" help:"Show any level of a program, after any pass."`
 	Opt     optCmd     `cmd:"" help:"Run passes on a graph that memc dump printed."`
+	Run     runCmd     `cmd:"" help:"Stream a text through a model."`
+	Eval    evalCmd    `cmd:"" help:"Give a trained model a task with a right answer."`
 	Gen     genCmd     `cmd:"" help:"Write a Go package that runs a spec."`
 	Targets targetsCmd `cmd:"" help:"What this machine can run, and what is missing to run more."`
 	Passes  passesCmd  `cmd:"" help:"The passes, in the order in which they run."`
