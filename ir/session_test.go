@@ -195,3 +195,84 @@ func TestNewSessionWantsStreamedGraphs(t *testing.T) {
 		t.Error("a graph without histories makes a session")
 	}
 }
+
+// TestEntriesShareTheStream: calls of two entries go on where the other stopped.
+func TestEntriesShareTheStream(t *testing.T) {
+	const n = 33
+	rng := rand.New(rand.NewPCG(9, 9))
+	x := random(rng, n, 2)
+	want, err := Run(streamed(NewBuilder(), false), map[string]*Tensor{"x": x}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, next := streamed(NewBuilder(), true), streamed(NewBuilder(), true)
+	next.Name, next.Outputs = "next", next.Outputs[1:]
+	s, err := NewSession([]*Graph{g, next}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at < n; {
+		k := min(1+rng.IntN(7), n-at)
+		entry := []string{"g", "next"}[rng.IntN(2)]
+		out, err := s.Call(entry, map[string]*Tensor{"x": x.cut(at, at+k)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at += k
+		near(t, entry, out["last"], &Tensor{Dims: []int{2}, Data: want["y"].Data[2*at-2 : 2*at]})
+		if entry == "g" {
+			near(t, "g", out["y"], want["y"].cut(at-k, at))
+		}
+	}
+}
+
+// TestNestedScan: a scan inside a scan starts anew with each outer chunk.
+func TestNestedScan(t *testing.T) {
+	b := NewBuilder()
+	x := input(b, "x", RowDim(tokens))
+	outer := &Clock{Name: "outer", Kind: Chunk, Of: tokens, Size: 6}
+	inner := &Clock{Name: "inner", Kind: Chunk, Of: outer, Size: 2}
+	scalar := func(name string, c *Clock) *Node {
+		return b.Must("param", Attr{Name: name, Elem: elem.F32, Dims: []Dim{RowDim(c)}})
+	}
+	p, q := scalar("p", outer), scalar("q", inner)
+	s := b.Must("state", Attr{Name: "s", Elem: elem.F32})
+	r := b.Must("state", Attr{Name: "r", Elem: elem.F32})
+	in, err := b.Scan("in", &Region{Clock: inner, Params: []*Node{q}, States: []*Node{r}, Init: []*Node{s},
+		Rows: []*Node{b.Add(q, r)}, Next: []*Node{b.Add(r, b.Sum(q, "t"))}}, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := b.Scan("out", &Region{Clock: outer, Params: []*Node{p}, States: []*Node{s}, Init: []*Node{b.F(1)},
+		Rows: []*Node{b.Result(in, 0)}, Next: []*Node{b.Mul(s, b.F(10))}}, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := graphOf(b.Result(out, 0))
+	g.Inputs = []*Node{x}
+	if errs := g.Verify(); len(errs) > 0 {
+		t.Fatal(Explain(errs))
+	}
+	v := NewTensor(elem.F32, 15)
+	want := NewTensor(elem.F32, 15)
+	first := 1.0
+	for i := range v.Data {
+		v.Data[i] = float64(i)
+		if i > 0 && i%6 == 0 {
+			first *= 10
+		}
+		want.Data[i] = v.Data[i] + first
+		for j := i / 6 * 6; j < i/2*2; j++ {
+			want.Data[i] += v.Data[j]
+		}
+	}
+	got, err := Run(g, map[string]*Tensor{"x": v}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "the nested scan", got["y"], want)
+	m, err := Parse(g.String())
+	if err != nil || m.Entries[0].String() != g.String() {
+		t.Errorf("the text of a nested scan: %v", err)
+	}
+}
