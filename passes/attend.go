@@ -76,6 +76,8 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 			"i": ints.Plus(first, r),
 			"j": ints.Plus(ints.Times(blk, c64), c),
 		})
+		start := ints.Times(blk, c64)
+		bounds := map[string][2]*ints.Expr{"i": {first, last}, "j": {start, ints.Plus(start, ints.C(historyBlock-1))}}
 		scaled := kernel.R(scores)
 		if n.Attr.Value != 1 {
 			scaled = kernel.F(kernel.Mul, scaled, kernel.N(float32(n.Attr.Value)))
@@ -91,8 +93,17 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 				&kernel.Dot{Dst: acc, A: p, B: values, Acc: true, Note: at})
 		} else {
 			top, next, keep, sum := column(), column(), column(), column()
+			masked := set(scores, kernel.F(kernel.Choose, kernel.TestOf(mask), scaled, kernel.N(float32(math.Inf(-1)))))
+			open := []kernel.Stmt{set(scores, scaled)}
+			if n.Attr.Value == 1 {
+				open = nil
+			}
+			full := certain(n.Attr.Where, bounds, true)
+			body = append(body, &kernel.When{Cond: ints.No(full), Body: []kernel.Stmt{masked}})
+			if open != nil {
+				body = append(body, &kernel.When{Cond: full, Body: open})
+			}
 			body = append(body,
-				set(scores, kernel.F(kernel.Choose, kernel.TestOf(mask), scaled, kernel.N(float32(math.Inf(-1))))),
 				&kernel.Reduce{Dst: top, Src: scores, Op: kernel.Largest, Note: at},
 				set(next, kernel.F(kernel.Max, kernel.R(most), kernel.R(top))),
 				set(keep, kernel.F(kernel.Exp, kernel.F(kernel.Sub, kernel.R(most), kernel.R(next)))),
@@ -102,6 +113,9 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 				set(acc, kernel.F(kernel.Mul, kernel.R(acc), kernel.R(keep))),
 				&kernel.Dot{Dst: acc, A: p, B: values, Acc: true, Note: at},
 				set(most, kernel.R(next)))
+		}
+		if empty := certain(n.Attr.Where, bounds, false); !isZero(empty) {
+			body = []kernel.Stmt{&kernel.When{Cond: ints.No(empty), Body: body}}
 		}
 		return &kernel.For{Var: v, Lo: lo, Hi: hi, Step: 1, Stages: 2, Body: body}
 	}

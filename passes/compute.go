@@ -172,7 +172,7 @@ func (b *block) fractionTile(n, table *ir.Node, d ir.Dim, rd, cd string) *kernel
 
 // operand asks for a product's operand with rd down and cd along it, or the
 // other way round (swapped) where it lies so.
-func (b *block) operand(n *ir.Node, rd, cd string) (t *kernel.Tile, swapped bool) {
+func (b *block) operand(n *ir.Node, rd, cd string, right bool) (t *kernel.Tile, swapped bool) {
 	for n.Op.Name == "expand" && b.in[n] {
 		n = n.Args[0]
 	}
@@ -180,6 +180,8 @@ func (b *block) operand(n *ir.Node, rd, cd string) (t *kernel.Tile, swapped bool
 	switch {
 	case b.tiles[tileKey{n, rd, cd}] != nil:
 		return b.tile(n, rd, cd), false
+	case b.seq != "" && right && b.phaseOf(n) == before:
+		return b.tile(n, rd, cd), false // turned once, before the walk
 	case b.tiles[tileKey{n, cd, rd}] != nil:
 		return b.tile(n, cd, rd), true
 	case !b.in[n]:
@@ -217,8 +219,8 @@ func (b *block) dot(n *ir.Node, rd, cd string) *kernel.Tile {
 		p = during
 	}
 	// The right operand wants its columns adjacent: [k, n] rather than [n, k].
-	left, swappedA := b.operand(x, rd, over)
-	right, swappedB := b.operand(y, over, cd)
+	left, swappedA := b.operand(x, rd, over, false)
+	right, swappedB := b.operand(y, over, cd, true)
 	b.emit(p, &kernel.Dot{Dst: dst, A: left, B: right, TransA: swappedA, TransB: swappedB, Acc: acc, Note: note(n)})
 	return dst
 }

@@ -15,7 +15,7 @@ import (
 func fuse(g *ir.Graph) (*ir.Graph, error) { return fuseFor(g, DefaultTiling, true) }
 
 // DefaultTiling is what fuse assumes of a machine; lowering uses the machine's own.
-var DefaultTiling = Tiling{Rows: 64, Cols: 64, MapElems: 8192, AttendQ: 32, RecurRows: 64, Panel: 32, MaxNear: 1 << 18}
+var DefaultTiling = Tiling{Rows: 64, Cols: 64, MapElems: 8192, AttendQ: 64, RecurRows: 64, Panel: 32, MaxNear: 1 << 18}
 
 func fuseFor(g *ir.Graph, t Tiling, join bool) (*ir.Graph, error) {
 	r := newRebuild(g.B, func(n *ir.Node, args []*ir.Node) *ir.Node {
@@ -23,8 +23,9 @@ func fuseFor(g *ir.Graph, t Tiling, join bool) (*ir.Graph, error) {
 			return nil
 		}
 		body, write := *n.Body, *n.Body.Write
-		body.Groups = fuseRegion(append(slices.Clone(body.Rows), body.Kept...), t, "", join)
-		write.Groups = fuseRegion(write.Roots(), t, ir.RowDim(body.Clock).Name, join)
+		rows := append(slices.Clone(body.Rows), body.Kept...)
+		body.Groups = fuseRegion(rows, rows, t, "", join)
+		write.Groups = fuseRegion(write.Roots(), write.Next, t, ir.RowDim(body.Clock).Name, join)
 		body.Write = &write
 		s, err := g.B.Scan(n.Attr.Name, &body, args...)
 		if err != nil {
@@ -42,11 +43,12 @@ func fuseFor(g *ir.Graph, t Tiling, join bool) (*ir.Graph, error) {
 	return h, nil
 }
 
-// fuseRegion groups a scan's rows or its write, as one group if that is possible.
-func fuseRegion(roots []*ir.Node, t Tiling, seq string, join bool) []ir.Group {
+// fuseRegion groups a scan's rows or its write: what main needs as one group if
+// that is possible, the rest (probes) after it.
+func fuseRegion(roots, main []*ir.Node, t Tiling, seq string, join bool) []ir.Group {
 	f := newFuser(roots, t, join)
-	if join && f.whole(seq) {
-		return f.list()
+	if join {
+		f.whole(main, seq)
 	}
 	f.grow()
 	return f.list()
@@ -115,7 +117,7 @@ func alone(n *ir.Node) bool {
 func (f *fuser) grow() {
 	for _, n := range f.order {
 		switch {
-		case leaf(n) || alias(n):
+		case leaf(n) || alias(n) || f.group[n] != nil:
 			continue
 		case (n.Op.Name == "slice" || n.Op.Name == "expand") && f.group[n.Args[0]] == nil:
 			continue // an address
@@ -243,10 +245,11 @@ func (f *fuser) between(a, b *cluster) bool {
 	return false
 }
 
-// whole makes one recur group of everything, if it fits.
-func (f *fuser) whole(seq string) bool {
+// whole makes one recur group of all that main needs, if it fits.
+func (f *fuser) whole(main []*ir.Node, seq string) bool {
 	nodes := map[*ir.Node]bool{}
-	for _, n := range f.order {
+	order := ir.Postorder(main...)
+	for _, n := range order {
 		switch {
 		case leaf(n) || n.Op.Name == "keep":
 		case alone(n) || n.Op.Name == "gather" || n.Op.Name == "take" || n.Op.Name == "shift":
@@ -266,7 +269,7 @@ func (f *fuser) whole(seq string) bool {
 	if len(nodes) == 0 {
 		return false
 	}
-	if seq != "" && !onePass(f.order, seq) {
+	if seq != "" && !onePass(order, seq) {
 		return false
 	}
 	dots := 0

@@ -49,6 +49,7 @@ func Lower(entries []*ir.Graph, o Options) (p *Program, err error) {
 		panels:  map[string]bool{},
 		tables:  map[string]int{},
 		loops:   map[string]int{},
+		buffers: map[string]bool{},
 	}
 	lw.slot("pos", nil)
 	lw.slot("n", nil)
@@ -91,6 +92,7 @@ type lowerer struct {
 	panels  map[string]bool // weights that products read as right operands
 	tables  map[string]int
 	loops   map[string]int
+	buffers map[string]bool // names in use
 }
 
 func (lw *lowerer) slot(name string, e *ints.Expr) {
@@ -100,7 +102,13 @@ func (lw *lowerer) slot(name string, e *ints.Expr) {
 	}
 }
 
+// buffer adds a buffer to the plan. Its name, which inputs, outputs and what is
+// between them choose without knowing of each other, is made unique.
 func (lw *lowerer) buffer(b plan.Buffer) int {
+	for lw.buffers[b.Name] {
+		b.Name += "'"
+	}
+	lw.buffers[b.Name] = true
 	b.Bytes = bytesOf(b)
 	lw.plan.Buffers = append(lw.plan.Buffers, b)
 	return len(lw.plan.Buffers) - 1
@@ -141,27 +149,30 @@ func everyNode(g *ir.Graph, f func(n *ir.Node)) {
 	visit(g.Roots())
 }
 
-// choosePanels finds the weights to pack: those that a product sums over the
-// last dimension of, so that its columns must become adjacent.
+// choosePanels finds the weights and states to pack: those that a product sums
+// over the last dimension of, so that its columns must become adjacent. A state
+// and the weight that it starts as lie alike.
 func (lw *lowerer) choosePanels(g *ir.Graph) {
 	plain := map[string]bool{}
+	var starts [][2]string
 	everyNode(g, func(n *ir.Node) {
-		for _, a := range n.Args {
-			if a.Op.Name != "weight" || len(a.Type.Dims) < 2 {
+		for i, a := range n.Args {
+			if a.Op.Name != "weight" && a.Op.Name != "state" || len(a.Type.Dims) < 2 {
 				continue
 			}
-			last := a.Type.Dims[len(a.Type.Dims)-1].Name
+			dims := a.Type.Dims
+			other := n.Args[(i+1)%len(n.Args)]
 			switch {
-			case n.Op.Name == "dot" && slices.Equal(n.Attr.Over, []string{last}):
+			case n.Op.Name == "dot" && slices.Equal(n.Attr.Over, []string{dims[len(dims)-1].Name}) && other.Type.Clock() != nil && static(a.Type):
 				lw.panels[a.Attr.Name] = true
-			case n.Op.Name == "view":
+			case n.Op.Name == "view" || n.Op.Name == "tail" || n.Op.Name == "concat" || n.Op.Name == "prefix":
 				plain[a.Attr.Name] = true
 			}
 		}
 		if n.Body != nil {
-			for _, i := range n.Body.Init {
-				if i.Op.Name == "weight" {
-					plain[i.Attr.Name] = true
+			for i, w := range n.Body.Init {
+				if w.Op.Name == "weight" {
+					starts = append(starts, [2]string{n.Body.States[i].Attr.Name, w.Attr.Name})
 				}
 			}
 		}
@@ -169,6 +180,20 @@ func (lw *lowerer) choosePanels(g *ir.Graph) {
 	for name := range plain {
 		delete(lw.panels, name)
 	}
+	for _, s := range starts { // a state is packed where it wants to be and its weight may be
+		if plain[s[1]] {
+			delete(lw.panels, s[0])
+		}
+		if lw.panels[s[0]] {
+			lw.panels[s[1]] = true
+		} else {
+			delete(lw.panels, s[1])
+		}
+	}
+}
+
+func static(t ir.Type) bool {
+	return !slices.ContainsFunc(t.Dims, func(d ir.Dim) bool { return !d.Static() })
 }
 
 // store is where a value lies.
@@ -400,7 +425,14 @@ func (lw *lowerer) state(n, init *ir.Node) *store {
 		return s
 	}
 	s, dims := lw.place(n.Type)
-	b := plan.Buffer{Name: n.Attr.Name, Class: plan.State, Elem: n.Type.Elem, Dims: dims, From: -1}
+	if lw.panels[n.Attr.Name] {
+		dims = nil
+		for _, d := range n.Type.Dims {
+			dims = append(dims, d.Size)
+		}
+		s.kind, s.dims, s.panel = storeDims, dims, lw.Tiling.Panel
+	}
+	b := plan.Buffer{Name: n.Attr.Name, Class: plan.State, Panel: s.panel, Elem: n.Type.Elem, Dims: dims, From: -1}
 	for init != nil && (init.Op.Name == "expand" || init.Op.Name == "view") {
 		init = init.Args[0]
 	}
@@ -410,7 +442,7 @@ func (lw *lowerer) state(n, init *ir.Node) *store {
 		b.Fill = init.Attr.Value
 	case init.Op.Name == "weight":
 		w := lw.weight(init)
-		if lw.plan.Buffers[w.buf].Elem != b.Elem || w.panel != 0 || bytesOf(b) != lw.plan.Buffers[w.buf].Bytes {
+		if lw.plan.Buffers[w.buf].Elem != b.Elem || w.panel != s.panel || bytesOf(b) != lw.plan.Buffers[w.buf].Bytes {
 			fail(n, "the state %s must start as a weight of its own shape and type", n.Attr.Name)
 		}
 		b.From = w.buf
@@ -527,5 +559,6 @@ func (lw *lowerer) finish() {
 	}
 	for _, k := range lw.kernels {
 		p.Kernels = append(p.Kernels, k.Name)
+		p.Signatures = append(p.Signatures, plan.SignatureOf(k))
 	}
 }

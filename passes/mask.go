@@ -151,3 +151,84 @@ func reachStart(e *ints.Expr) (int, bool) {
 	}
 	return 0, false
 }
+
+func isZero(e *ints.Expr) bool {
+	v, ok := e.IsConst()
+	return ok && v == 0
+}
+
+// certain gives a condition, the same for a whole tile, under which the mask is
+// true (or, with want false, false) for every i and j within bounds: interval
+// arithmetic on expressions. It may be 0 where the mask is certain all the same.
+func certain(e *ints.Expr, bounds map[string][2]*ints.Expr, want bool) *ints.Expr {
+	switch e.Op {
+	case ints.Const:
+		if (e.K != 0) == want {
+			return ints.C(1)
+		}
+	case ints.Not:
+		return certain(e.Args[0], bounds, !want)
+	case ints.And, ints.Or:
+		op := ints.And
+		if (e.Op == ints.And) != want {
+			op = ints.Or
+		}
+		return ints.Bin(op, certain(e.Args[0], bounds, want), certain(e.Args[1], bounds, want))
+	case ints.Lt, ints.Le:
+		aLo, aHi, okA := extremes(e.Args[0], bounds)
+		bLo, bHi, okB := extremes(e.Args[1], bounds)
+		if !okA || !okB {
+			break
+		}
+		if want {
+			return ints.Bin(e.Op, aHi, bLo)
+		}
+		return ints.No(ints.Bin(e.Op, aLo, bHi))
+	case ints.Eq, ints.Ne:
+		aLo, aHi, okA := extremes(e.Args[0], bounds)
+		bLo, bHi, okB := extremes(e.Args[1], bounds)
+		if !okA || !okB {
+			break
+		}
+		apart := ints.Bin(ints.Or, ints.Bin(ints.Lt, aHi, bLo), ints.Bin(ints.Lt, bHi, aLo))
+		one := ints.Bin(ints.And, ints.Bin(ints.Eq, aLo, aHi), ints.Bin(ints.And, ints.Bin(ints.Eq, bLo, bHi), ints.Bin(ints.Eq, aLo, bLo)))
+		if (e.Op == ints.Eq) == want {
+			return one
+		}
+		return apart
+	}
+	return ints.C(0)
+}
+
+// extremes gives the least and the largest value of an expression within bounds.
+func extremes(e *ints.Expr, bounds map[string][2]*ints.Expr) (lo, hi *ints.Expr, ok bool) {
+	switch e.Op {
+	case ints.Const:
+		return e, e, true
+	case ints.Var:
+		b, ok := bounds[e.Name]
+		return b[0], b[1], ok
+	case ints.Add, ints.Sub, ints.Min, ints.Max:
+		aLo, aHi, okA := extremes(e.Args[0], bounds)
+		bLo, bHi, okB := extremes(e.Args[1], bounds)
+		if !okA || !okB {
+			return nil, nil, false
+		}
+		if e.Op == ints.Sub {
+			return ints.Minus(aLo, bHi), ints.Minus(aHi, bLo), true
+		}
+		return ints.Bin(e.Op, aLo, bLo), ints.Bin(e.Op, aHi, bHi), true
+	case ints.Mul, ints.Div:
+		k, isC := e.Args[1].IsConst()
+		lo, hi, ok := extremes(e.Args[0], bounds)
+		if !ok || !isC || k <= 0 {
+			return nil, nil, false
+		}
+		return ints.Bin(e.Op, lo, ints.C(k)), ints.Bin(e.Op, hi, ints.C(k)), true
+	case ints.Mod:
+		if k, isC := e.Args[1].IsConst(); isC && k > 0 {
+			return ints.C(0), ints.C(k - 1), true
+		}
+	}
+	return nil, nil, false
+}

@@ -313,9 +313,13 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 	}
 	// Results lie in buffers over the whole call's rows.
 	for i, r := range body.Rows {
-		s, dims := lw.place(r.Type)
-		s.buf = lw.buffer(plan.Buffer{Name: fmt.Sprintf("%sv%d.%d", lw.name, scan.ID, i), Class: plan.Temp, Elem: storeElem(r.Type.Elem), Dims: dims})
 		res := sc.lw.result(sc, scan, i)
+		s := sc.next[res] // an output
+		if s == nil {
+			var dims []int
+			s, dims = lw.place(r.Type)
+			s.buf = lw.buffer(plan.Buffer{Name: fmt.Sprintf("%sv%d.%d", lw.name, scan.ID, i), Class: plan.Temp, Elem: storeElem(r.Type.Elem), Dims: dims})
+		}
 		if res != nil {
 			sc.stored[res] = s
 		}
@@ -389,14 +393,28 @@ func (lw *lowerer) result(sc *scope, scan *ir.Node, i int) *ir.Node {
 	return nil
 }
 
+// readsState reports whether a is a state or another way to address one.
+func readsState(a *ir.Node) bool {
+	for len(a.Args) > 0 && (alias(a) || a.Op.Name == "slice" || a.Op.Name == "expand") {
+		a = a.Args[0]
+	}
+	return a.Op.Name == "state"
+}
+
 // write lowers what runs when a chunk is complete.
 func (sc *scope) write(body *ir.Region) {
 	w := body.Write
 	lw := sc.lw
 	wr := &scope{lw: lw, outer: sc, loop: sc.loop, scan: sc.scan, stored: map[*ir.Node]*store{}, next: map[*ir.Node]*store{}, users: map[*ir.Node][]*ir.Node{}, root: map[*ir.Node]bool{}}
 	wr.watch(w.Roots())
-	// One group may store its results into the states themselves, at its end.
-	whole := len(w.Groups) == 1 && w.Groups[0].Kind == "recur"
+	// A recur group stores its results into the states themselves, at its end,
+	// where nothing else still reads the old ones.
+	whole := len(w.Groups) > 0 && w.Groups[0].Kind == "recur"
+	for _, g := range w.Groups[min(1, len(w.Groups)):] {
+		for _, n := range g.Nodes {
+			whole = whole && !slices.ContainsFunc(n.Args, func(a *ir.Node) bool { return readsState(a) })
+		}
+	}
 	for _, p := range w.Probes {
 		b := lw.buffer(plan.Buffer{Name: lw.name + sc.scan.Attr.Name + "." + p.Name, Class: plan.Probe, Elem: elem.F32, Dims: []int{lw.plan.Loops[sc.loop].Max}, Loop: lw.plan.Loops[sc.loop].Name})
 		s := &store{kind: storeFlat, buf: b, dims: []int{lw.plan.Loops[sc.loop].Max}, shift: ints.V("turn")}
@@ -410,11 +428,15 @@ func (sc *scope) write(body *ir.Region) {
 				wr.next[n] = lw.states[body.States[i].Attr.Name]
 			}
 		}
-		k := wr.kernel("write")
-		wr.groupPart(k, w.Groups[0], ir.RowDim(body.Clock).Name)
-		k.launch()
-	} else {
-		wr.groups(w.Groups)
+	}
+	for i, g := range w.Groups {
+		if i == 0 && g.Kind == "recur" {
+			k := wr.kernel("write")
+			wr.groupPart(k, g, ir.RowDim(body.Clock).Name)
+			k.launch()
+			continue
+		}
+		wr.groups(w.Groups[i : i+1])
 	}
 	k := wr.kernel("commit")
 	for i, n := range w.Next {
