@@ -16,6 +16,7 @@ type entry struct {
 	uses    []use   // where growing states' addresses stand
 	inputs  []rowCode
 	outputs []rowCode
+	probes  []shown
 }
 
 // use is a place in words that holds the address of a buffer.
@@ -45,6 +46,7 @@ func (m *machine) build(i int) (*entry, error) {
 	if e.outputs, err = m.rowCodes(pe.Outputs); err != nil {
 		return nil, err
 	}
+	e.probes = shownBy(p, pe)
 	steps, words := measure(pe.Steps)
 	region, err := memory.New(steps*stepBytes + words*8)
 	if err != nil {

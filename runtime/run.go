@@ -303,7 +303,7 @@ func (m *machine) slab(pe *plan.Entry, e *entry, n int64, in, out []Tensor, done
 		copy(out[i].Data[done.out[i]*size:], from[:rows*size])
 		done.out[i] += rows
 	}
-	m.collect()
+	m.collect(e)
 	copy(d.Lens, d.Next)
 	m.pos += n
 	done.rows += n
@@ -316,21 +316,19 @@ func (m *machine) view(i int) []byte {
 	return m.arena.Bytes()[b.Offset:][:b.Bytes]
 }
 
-// collect reads the probes of the chunks that the slab completed.
-func (m *machine) collect() {
+// collect reads the entry's probes of the chunks that the slab completed.
+func (m *machine) collect(e *entry) {
 	p, d := m.engine.plan, m.desc
 	for i := range p.Loops {
 		for t := range d.Turns[i] {
 			if !d.Done[d.First[i]+t] {
 				continue
 			}
-			for k := range p.Buffers {
-				b := &p.Buffers[k]
-				if b.Class != plan.Probe || b.Loop != p.Loops[i].Name {
-					continue
+			for _, shown := range e.probes {
+				if shown.loop == i {
+					bits := binary.LittleEndian.Uint32(m.view(shown.buffer)[4*t:])
+					m.probes = append(m.probes, Probe{shown.name, m.chunks[i], math.Float32frombits(bits)})
 				}
-				bits := binary.LittleEndian.Uint32(m.view(k)[4*t:])
-				m.probes = append(m.probes, Probe{b.Name, m.chunks[i], math.Float32frombits(bits)})
 			}
 			m.chunks[i]++
 		}
