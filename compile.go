@@ -4,7 +4,7 @@
 // for each target (codegen). What comes out is an artifact that package runtime
 // alone can run.
 //
-//	a, err := memc.Compile(ctx, "specs/allmem.spec", memc.Options{Config: config})
+//	a, err := memc.Compile(ctx, "model.spec", memc.Options{Config: config})
 //	p, err := runtime.New(a, "")
 package memc
 

@@ -1,0 +1,96 @@
+# memc's chores. `make demo` and `make test` install what they need beside Go:
+# LLVM's llc with apt, the rest below .tools.
+
+GO            ?= go
+BIN           := bin/memc
+TOOLS         := $(CURDIR)/.tools
+STATICCHECK   := $(TOOLS)/staticcheck-v0.8.2/staticcheck
+GOVULNCHECK   := $(TOOLS)/govulncheck-v1.8.0/govulncheck
+PTXAS         := nvidia-cuda-nvcc==13.5.37
+CUDA          := $(TOOLS)/cuda/nvidia/cu13/bin
+TESTTIMEOUT   ?= 15m
+FUZZTIME      ?= 3000x
+SUDO          := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+DIRS          := $(GO) list -f '{{.Dir}}' ./...
+
+# memc itself is pure Go.
+export CGO_ENABLED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check fuzz bench lines vuln clean go llvm ptxas
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: go ## bin/memc
+	$(GO) build -o $(BIN) ./cmd/memc
+
+demo: llvm build ## compile a model, stream a million tokens through it, get a key back
+	$(BIN) compile specs/allmem.spec --config models/passkey-allmem/config.json -o bin/passkey-allmem.memc
+	@echo
+	@echo "A stream of 1,048,576 tokens with a key of 20 bits near its start; the model must repeat the key at the end:"
+	$(BIN) eval passkey models/passkey-allmem --length 1048576 --depth 0.001 --seeds 1
+	@echo
+	@echo "A text, byte by byte, through the same architecture with random weights (they predict nothing: what counts is speed and state):"
+	$(BIN) run specs/allmem.spec --config models/passkey-allmem/config.json --set vocab_size=256 --seed 1 --text README.md
+
+test: check ## all that must hold: format, vet, staticcheck, tests, each fuzz target for a moment
+	PATH="$(CUDA):$$PATH" $(GO) test -timeout $(TESTTIMEOUT) ./...
+	@$(MAKE) --no-print-directory fuzz
+
+check: go llvm ptxas $(STATICCHECK)
+	@bad=$$(gofmt -l $$($(DIRS))); [ -z "$$bad" ] || { echo "gofmt would change:"; echo "$$bad"; exit 1; }
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+fuzz: go ## each fuzz target for FUZZTIME (as 30s, or a number of inputs as 3000x)
+	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {n[++k] = $$1} /^ok/ {for (i = 1; i <= k; i++) print $$2, n[i]; k = 0}' | \
+	while read -r pkg target; do \
+		echo "fuzz $$pkg $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 2 -timeout 10m "$$pkg" || exit 1; \
+	done
+
+bench: llvm build ## Go's benchmarks, then the kernels of specs/bench
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(BIN) bench specs/bench/contract.spec --set K=4096 --set N=4096 --tokens 512
+	$(BIN) bench specs/bench/attend.spec --set heads=16 --set kv_heads=8 --set head_dim=128 --set window=4096 --tokens 4096
+	$(BIN) bench specs/bench/recur.spec --set heads=16 --set dim=128 --set hidden=256 --set chunk=512 --tokens 4096
+	$(BIN) bench specs/bench/hybrid.spec --set heads=16 --set kv_heads=8 --set head_dim=128 --set window=4096 --set dim=128 --set hidden=256 --set chunk=512 --tokens 4096
+
+lines: ## lines of Go of each package, tests apart
+	@$(GO) list -f '{{.Dir}} {{join .GoFiles " "}} | {{join .TestGoFiles " "}} {{join .XTestGoFiles " "}}' ./... | \
+	while read -r dir rest; do \
+		cd "$$dir"; code=$${rest%%|*}; tests=$${rest#*|}; \
+		printf '%7d %7d  %s\n' "$$(cat /dev/null $$code | wc -l)" "$$(cat /dev/null $$tests | wc -l)" ".$${dir#$(CURDIR)}"; \
+	done | awk 'BEGIN {print "  lines   tests  package"} {print; c += $$1; t += $$2} END {printf "%7d %7d  all\n", c, t}'
+
+vuln: $(GOVULNCHECK) ## known vulnerabilities in what memc calls; needs vuln.go.dev
+	@out=$$($(GOVULNCHECK) ./... 2>&1); rc=$$?; echo "$$out"; \
+	case "$$out" in *"fetching vulnerabilities"*) echo "vuln: the database cannot be reached; nothing is checked"; exit 0;; esac; exit $$rc
+
+clean: ## remove what was built; the tools in .tools stay
+	rm -rf bin
+	$(GO) clean -testcache
+
+go:
+	@command -v $(GO) >/dev/null || { echo "memc is built with Go $$(awk '/^go /{print $$2}' go.mod) or newer: https://go.dev/dl"; exit 1; }
+	@$(GO) list -m >/dev/null || { echo "this Go is $$($(GO) version); memc needs $$(awk '/^go /{print $$2}' go.mod) or newer: https://go.dev/dl"; exit 1; }
+
+# LLVM's assembler under one of the names that memc looks for.
+llvm:
+	@for v in $$(seq 30 -1 14); do command -v llc-$$v >/dev/null && exit 0; done; command -v llc >/dev/null || \
+	{ echo "llc is missing: installing LLVM"; $(SUDO) apt-get update -q && $(SUDO) apt-get install -yq --no-install-recommends llvm; }
+
+# NVIDIA's assembler checks PTX text; it needs no GPU. Without it the tests that
+# use it are skipped, which is an error where CI is set.
+ptxas:
+	@command -v ptxas >/dev/null || [ -x $(CUDA)/ptxas ] || { \
+		python3 -m pip --version >/dev/null 2>&1 || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -yq --no-install-recommends python3-pip; }; \
+		python3 -m pip install -q --no-deps --target $(TOOLS)/cuda $(PTXAS); \
+	} || { echo "ptxas cannot be installed; tests of PTX text will be skipped"; [ -z "$$CI" ]; }
+
+$(STATICCHECK): | go
+	GOBIN=$(@D) $(GO) install honnef.co/go/tools/cmd/staticcheck@$(patsubst staticcheck-%,%,$(notdir $(@D)))
+
+$(GOVULNCHECK): | go
+	GOBIN=$(@D) $(GO) install golang.org/x/vuln/cmd/govulncheck@$(patsubst govulncheck-%,%,$(notdir $(@D)))
