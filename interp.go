@@ -208,7 +208,7 @@ func (m *interpMachine) Run(ctx context.Context, entry int, in, out []runtime.Te
 			return err
 		}
 		for _, p := range m.session.TakeProbes() {
-			m.probes = append(m.probes, runtime.Probe{Name: p.Name, Chunk: p.Chunk, Value: float32(p.Value)})
+			m.probes = append(m.probes, runtime.Probe{Name: p.Scan + "." + p.Name, Chunk: p.Chunk, Value: float32(p.Value)})
 		}
 		for i, o := range g.Outputs {
 			t := got[o.Name]

@@ -252,8 +252,14 @@ func (f *frame) scan(n *Node) error {
 		for i, p := range r.Params {
 			c.values[p] = args[i].cut(done, done+rows)
 		}
+		before := len(f.s.now.probes)
 		if err := c.piece(r, offset+rows == r.Clock.Size); err != nil {
 			return err
+		}
+		for i := range f.s.now.probes[before:] {
+			if p := &f.s.now.probes[before+i]; p.Scan == "" { // else of a scan inside
+				p.Scan = n.Attr.Name
+			}
 		}
 		for i, o := range r.Rows {
 			t, err := c.value(o)
@@ -416,7 +422,7 @@ func (c *frame) finish(r, from *Region, p *program) error {
 		if len(t.Data) != 1 {
 			return at(pr.Value, fmt.Errorf("the probe %s is no scalar: %s", pr.Name, t))
 		}
-		s.now.probes = append(s.now.probes, ProbeValue{pr.Name, c.chunk(r.Clock), t.Data[0]})
+		s.now.probes = append(s.now.probes, ProbeValue{Name: pr.Name, Chunk: c.chunk(r.Clock), Value: t.Data[0]})
 	}
 	lens := map[string]int64{}
 	for _, l := range r.Lens {

@@ -40,6 +40,7 @@ type ProbeValue struct {
 	Name  string
 	Chunk int64
 	Value float64
+	Scan  string // the name of the scan that the probe stands in
 }
 
 // NewSession begins a stream. The graphs must have gone through the pass that
