@@ -90,6 +90,18 @@ func (d *Diagnostics) add(pos lexer.Position, format string, args ...any) {
 	d.List = append(d.List, Diagnostic{Pos: p, Msg: msg, Line: line})
 }
 
+// Rename gives every file that the faults name another name.
+func (d *Diagnostics) Rename(to func(file string) string) {
+	for i := range d.List {
+		if p := &d.List[i].Pos; p.File != "" {
+			p.File = to(p.File)
+		}
+		for k := range d.List[i].From {
+			d.List[i].From[k].File = to(d.List[i].From[k].File)
+		}
+	}
+}
+
 // plain adds a fault that stands at no place of a spec.
 func (d *Diagnostics) plain(format string, args ...any) {
 	d.List = append(d.List, Diagnostic{Msg: fmt.Sprintf(format, args...)})

@@ -194,15 +194,18 @@ func (e *elab) find(pos lexer.Position, name string, s *scope) value {
 	if name == "empty" {
 		return emptyV{}
 	}
-	var known []string
-	known = append(known, s.names()...)
+	return e.unknown(pos, name, s.names())
+}
+
+// unknown reports a name that means nothing, and what may have been meant.
+func (e *elab) unknown(pos lexer.Position, name string, local []string) value {
 	for n := range e.decls {
-		known = append(known, n)
+		local = append(local, n)
 	}
 	for n := range rules {
-		known = append(known, n)
+		local = append(local, n)
 	}
-	return e.errorf(pos, "there is no %s here%s", name, near(name, known))
+	return e.errorf(pos, "there is no %s here%s", name, near(name, local))
 }
 
 func (e *elab) lookup(pos lexer.Position, name string, s *scope) value {

@@ -71,6 +71,7 @@ func Load(name string, read Reader, set, config map[string]json.RawMessage) (*ir
 	if !e.d.any() {
 		e.entries(l.files[len(l.files)-1], m)
 	}
+	e.spellAll(l.files)
 	if e.d.any() {
 		return nil, e.d.orNil()
 	}
