@@ -406,7 +406,10 @@ func (f *fn) multiple(e *ints.Expr) int64 {
 	case ints.Const:
 		return max(e.K, -e.K)
 	case ints.Var:
-		return max(1, f.steps[e.Name])
+		if step, ok := f.steps[e.Name]; ok {
+			return step
+		}
+		return 1
 	case ints.Add, ints.Sub, ints.Min, ints.Max, ints.Mod:
 		return gcd(f.multiple(e.Args[0]), f.multiple(e.Args[1]))
 	case ints.Select:
