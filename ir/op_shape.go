@@ -154,7 +154,9 @@ func init() {
 			}},
 		Op{Name: "maximum", Doc: "the largest over the named dimensions", Eval: evalReduce(math.Inf(-1), math.Max), Operands: []string{"x"}, Attrs: []string{"over"}, Rows: Rowwise, Flops: 1, Type: reduction,
 			Grad: func(b *Builder, n *Node, dy *Node) []*Node {
-				return []*Node{b.Select(b.Must("eq", Attr{}, n.Args[0], n), dy, b.F(0))}
+				// Shared by all that are largest: they may be one value, repeated.
+				hit := b.Select(b.Must("eq", Attr{}, n.Args[0], n), b.F(1), b.F(0))
+				return []*Node{b.Mul(hit, b.Div(dy, b.Sum(hit, n.Attr.Over...)))}
 			}},
 	)
 }

@@ -35,6 +35,11 @@ func grad(g *ir.Graph) (*ir.Graph, error) {
 
 // derive gives d(Σ ell)/dw, row by row along dim unless dim is "".
 func derive(b *ir.Builder, dim string, ell, w *ir.Node) (*ir.Node, error) {
+	for _, n := range ir.Postorder(ell) {
+		if n.Body != nil && reads(n.Body, w) {
+			return nil, fmt.Errorf("no gradient goes through scan: %s", n.Op.NoGrad)
+		}
+	}
 	if dim != "" {
 		rows := ell.Type.Dims[0]
 		copies := b.Must("expand", ir.Attr{Dims: append([]ir.Dim{rows}, w.Type.Dims...)}, w)
@@ -51,6 +56,9 @@ func derive(b *ir.Builder, dim string, ell, w *ir.Node) (*ir.Node, error) {
 	for _, n := range order {
 		if slices.ContainsFunc(n.Args, func(a *ir.Node) bool { return depends[a] }) {
 			depends[n] = true
+		}
+		if dim != "" && depends[n] && ir.MixesRows(n) {
+			return nil, fmt.Errorf("the loss of a row depends on other rows through %s: it has no gradient per %s", n.Op.Name, dim)
 		}
 	}
 	zero := b.Must("expand", ir.Attr{Dims: w.Type.Dims}, b.F(0))
@@ -89,6 +97,14 @@ func derive(b *ir.Builder, dim string, ell, w *ir.Node) (*ir.Node, error) {
 		return zero, nil
 	}
 	return adj[w], nil
+}
+
+// reads reports whether a body takes w from outside.
+func reads(r *ir.Region, w *ir.Node) bool {
+	roots := append(r.Roots(), r.Init...)
+	return slices.ContainsFunc(ir.Postorder(roots...), func(n *ir.Node) bool {
+		return n == w || n.Body != nil && reads(n.Body, w)
+	})
 }
 
 // narrow sums x over the dimensions that an operand was repeated along.

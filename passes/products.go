@@ -132,6 +132,9 @@ func sumOfProducts(b *ir.Builder, n *ir.Node) *ir.Node {
 		}
 	}
 	left, right, ok := outer(b, fs, over)
+	if !ok { // also where what tells the sides apart is summed
+		left, right, ok = outer(b, fs, nil)
+	}
 	if !ok {
 		return nil
 	}
@@ -237,8 +240,14 @@ func dual(b *ir.Builder, q, x *ir.Node, over []string) *ir.Node {
 	if len(ks) == 0 || len(us) == 0 {
 		return nil
 	}
-	k, u := product(b, ks), product(b, us)
-	o := linear(b, q, k, u, over[0])
+	// What does not change from row to row is the same in each.
+	rows := func(n *ir.Node) *ir.Node {
+		if n.Type.Clock() != nil {
+			return n
+		}
+		return fill(b, n, append([]ir.Dim{x.Type.Dims[0]}, n.Type.Dims...))
+	}
+	o := linear(b, rows(q), rows(product(b, ks)), rows(product(b, us)), over[0])
 	if o != nil && neg {
 		o = b.Neg(o)
 	}
@@ -293,10 +302,10 @@ func linear(b *ir.Builder, q, k, u *ir.Node, size string) *ir.Node {
 		}
 		return b.Must("view", ir.Attr{Dims: []ir.Dim{rows, h, l}}, x)
 	}
-	// The name tells the history's state apart from others; u's number is stable
+	// The name tells the history's state apart from others; numbers are stable
 	// because nodes are numbered in the order in which the spec makes them.
 	causal := ints.Bin(ints.Le, ints.V("j"), ints.V("i"))
-	name := fmt.Sprintf("%s.sum%d", rows.Clock.Name, u.ID)
+	name := fmt.Sprintf("%s.sum%d.%d.%d", rows.Clock.Name, q.ID, k.ID, u.ID)
 	o := b.Must("attend", ir.Attr{Name: name, Value: 1, Where: causal, Linear: true},
 		flat(q, []ir.Dim{d}, "_size"), flat(k, []ir.Dim{d}, "_size"), flat(u, values, "_value"))
 	return b.Must("view", ir.Attr{Dims: append(append([]ir.Dim{rows}, heads...), values...)}, o)

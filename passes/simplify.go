@@ -112,14 +112,22 @@ func (p *pattern) match(n *ir.Node, vars map[string]*ir.Node) bool {
 	return ok && v == p.num
 }
 
+// build makes the right side, or gives nil where its ops do not take these
+// operands: integers have no neg.
 func (p *pattern) build(b *ir.Builder, like *ir.Node, vars map[string]*ir.Node) *ir.Node {
 	switch {
 	case p.op != "":
 		args := make([]*ir.Node, len(p.args))
 		for i, a := range p.args {
-			args[i] = a.build(b, like, vars)
+			if args[i] = a.build(b, like, vars); args[i] == nil {
+				return nil
+			}
 		}
-		return b.Must(p.op, ir.Attr{}, args...)
+		n, err := b.Make(p.op, ir.Attr{}, args...)
+		if err != nil {
+			return nil
+		}
+		return n
 	case p.name != "":
 		return vars[p.name]
 	}
@@ -161,6 +169,15 @@ var structural = []struct {
 	{"running-sum", runningSum},
 }
 
+// fired, where a test sets it, is told the name of each rewrite that is applied.
+var fired func(name string)
+
+func tell(name string) {
+	if fired != nil {
+		fired(name)
+	}
+}
+
 func simpler(b *ir.Builder, old *ir.Node, args []*ir.Node) *ir.Node {
 	if old.Body != nil || old.Op.Name == "keep" {
 		return nil
@@ -169,14 +186,15 @@ func simpler(b *ir.Builder, old *ir.Node, args []*ir.Node) *ir.Node {
 	for _, r := range byOp[n.Op.Name] {
 		vars := map[string]*ir.Node{}
 		if r.from.match(n, vars) {
-			m := r.to.build(b, n, vars)
-			if m.Type.Elem == n.Type.Elem {
+			if m := r.to.build(b, n, vars); m != nil && m.Type.Elem == n.Type.Elem {
+				tell(r.Name)
 				return fill(b, m, n.Type.Dims)
 			}
 		}
 	}
 	for _, s := range structural {
 		if m := s.try(b, n); m != nil && m != n {
+			tell(s.name)
 			return fill(b, m, n.Type.Dims)
 		}
 	}
