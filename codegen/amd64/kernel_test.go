@@ -19,7 +19,7 @@ func fill(rng *rand.Rand, k *kernel.Kernel, rows int) []kernel.Memory {
 		for i := range int64(len(m)) / int64(b.Elem.Size()) {
 			switch b.Elem {
 			case kernel.I32, kernel.I64:
-				m.SetInt(b.Elem, i, int64(rng.IntN(7)))
+				m.SetInt(b.Elem, i, int64(1+rng.IntN(7)))
 			default:
 				m.SetFloat(b.Elem, i, rng.Float64()*2-1)
 			}

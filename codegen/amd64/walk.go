@@ -22,8 +22,8 @@ const (
 	stepBody    = 48
 	barArrived  = 0
 	barRound    = 64
-	spins       = 4096 // pauses before a waiting worker gives up its processor
-	schedYield  = 24   // the system call's number on Linux
+	spins       = 512 // pauses before a waiting worker gives up its processor
+	schedYield  = 24  // the system call's number on Linux
 	walkThrough = "memc.steps"
 )
 
