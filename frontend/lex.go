@@ -269,7 +269,7 @@ func (s *scanner) emit(kind lexer.TokenType, n int) {
 func spell(t lexer.Token) string {
 	switch {
 	case t.Type == lexer.EOF:
-		return "the end of the declaration"
+		return "the end"
 	case t.Type == tokEOL:
 		return "the end of the line"
 	case t.Type == tokString:

@@ -410,12 +410,7 @@ func (e *elab) writeState(t *target, st *state, v value) {
 		if !ok {
 			return
 		}
-		if want.Elem != elem.F32 {
-			if c, ok = e.make(t.Pos, "cast", ir.Attr{Elem: want.Elem}, c.Node).(tensorV); !ok {
-				return
-			}
-		}
-		next = append(next, c.Node)
+		next = append(next, c.Node) // the state rounds what it keeps
 	}
 	st.next = next
 }

@@ -9,7 +9,16 @@ import (
 	"github.com/alecthomas/participle/v2/lexer"
 )
 
-var parser = participle.MustBuild[decl](participle.Lexer(definition{}), participle.UseLookahead(2))
+var parser = participle.MustBuild[decl](participle.Lexer(definition{}), participle.UseLookahead(1))
+
+// statements parses one statement alone, to find each faulty one of a body.
+var statements = func() *participle.Parser[stmt] {
+	p, err := participle.ParserForProduction[stmt](parser)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}()
 
 var opens = words("import clock param dim type rows require entry fn layer memory")
 
@@ -39,22 +48,67 @@ func parse(filename, src string, d *Diagnostics) *file {
 		if !balanced(part, d) {
 			continue
 		}
-		lx, err := lexer.Upgrade(&tokens{list: part})
+		x, err := parseTokens(parser, part)
 		if err == nil {
-			var x *decl
-			if x, err = parser.ParseFromLexer(lx); err == nil {
-				f.decls = append(f.decls, x)
-				continue
-			}
+			f.decls = append(f.decls, x)
+			continue
 		}
-		var at participle.Error
-		if errors.As(err, &at) {
-			d.add(at.Position(), "%s", syntaxMessage(at))
-		} else {
-			d.add(part[0].Pos, "%v", err)
+		if body := strings.Contains("fn layer memory entry", part[0].Value); !body || !faults(part, d) {
+			report(d, err, part[0])
 		}
 	}
 	return f
+}
+
+func parseTokens[G any](p *participle.Parser[G], part []lexer.Token) (*G, error) {
+	lx, err := lexer.Upgrade(&tokens{list: part})
+	if err != nil {
+		return nil, err
+	}
+	return p.ParseFromLexer(lx)
+}
+
+func report(d *Diagnostics, err error, first lexer.Token) {
+	var at participle.Error
+	if errors.As(err, &at) {
+		d.add(at.Position(), "%s", syntaxMessage(at))
+	} else {
+		d.add(first.Pos, "%v", err)
+	}
+}
+
+// faults reports the faulty statements of the first { } in part; false where
+// there is none.
+func faults(part []lexer.Token, d *Diagnostics) bool {
+	depth, start, found := 0, -1, false
+	for i, t := range part {
+		switch {
+		case start >= 0 && depth == 1 && (t.Type == tokEOL || t.Type == tokPunct && t.Value == "}"):
+			if one := part[start:i]; len(one) > 0 && !faults(one, d) {
+				if _, err := parseTokens(statements, one); err != nil {
+					report(d, err, one[0])
+					found = true
+				}
+			} else if len(one) > 0 {
+				found = true
+			}
+			start = i + 1
+		case t.Type == tokPunct && t.Value == "{" && start < 0 && depth == 0:
+			start = i + 1
+		}
+		if t.Type != tokPunct {
+			continue
+		}
+		switch t.Value {
+		case "(", "[", "{":
+			depth++
+		case ")", "]", "}":
+			if depth--; depth == 0 && t.Value == "}" {
+				return found
+			}
+		}
+	}
+	return found
 }
 
 // balanced reports the first bracket of a declaration that has no partner.
@@ -132,7 +186,7 @@ func syntaxMessage(err participle.Error) string {
 	if !errors.As(err, &u) {
 		return err.Message()
 	}
-	found := "unexpected " + spell(u.Unexpected)
+	found := "unexpected " + strings.TrimPrefix(spell(u.Unexpected), "the ")
 	if u.Unexpected.Type == tokKeyword {
 		found += fmt.Sprintf(" (%s is a word of the language and cannot be a name)", u.Unexpected.Value)
 	}
@@ -149,7 +203,8 @@ func syntaxMessage(err participle.Error) string {
 var wants = map[string]string{
 	"Unary": "a value", "Postfix": "a value", "Primary": "a value", "Expr": "a value", "Name": "a name", "Block": "{", "Stmt": "a statement",
 	"Shape": "dimensions in [ ]", "Par": "a parameter", "Result": "a result", "TypeName": "a type", "Target": "a name", "DimBind": "a name", "RowRef": "a kind of row", "FieldDecl": "a field",
-	"DimItem": "a dimension", "InitForm": "how to draw it (zeros, ones, const, normal or uniform)",
+	"DimItem": "a dimension", "AsForm": "dimensions in [ ] or an element type", "Args": "(", "ChunkRef": "chunk", "EntryDecl": "an entry",
+	"InitForm": "how to draw it (zeros, ones, const, normal or uniform)",
 }
 
 func plainWant(w string) string {

@@ -143,8 +143,8 @@ type fnDecl struct {
 
 type chunkRef struct {
 	Pos  lexer.Position
-	Size *expr `parser:"'chunk' ( 'of' | @@ 'of' )"`
-	Of   *name `parser:"@@"`
+	Size *expr `parser:"'chunk' ( (?! 'of') @@ )?"`
+	Of   *name `parser:"'of' @@"`
 }
 
 type par struct {
