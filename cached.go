@@ -5,16 +5,19 @@ import (
 	"context"
 	"crypto/sha256"
 	"debug/elf"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/memc-lang/memc/codegen/amd64"
 	"github.com/memc-lang/memc/ir"
@@ -24,18 +27,21 @@ import (
 
 // CompileCached is Compile that takes the artifact from the cache where the
 // same compiler has compiled the same files with the same options before.
+// seconds is how long compiling took, now or then.
 //
 // The cache has two entries for a spec: the list of the files that reading it
 // touched, by the spec's path, with a hash of each; and the artifact, by these
 // hashes and everything else that it depends on. So a spec that is compiled
 // again is neither parsed nor elaborated.
-func CompileCached(ctx context.Context, c *cache.Cache, spec string, o Options) (*artifact.Artifact, error) {
+func CompileCached(ctx context.Context, c *cache.Cache, spec string, o Options) (a *artifact.Artifact, seconds float64, err error) {
+	begin := time.Now()
 	if c.Dir() == "" {
-		return Compile(ctx, spec, o)
+		a, err := Compile(ctx, spec, o)
+		return a, time.Since(begin).Seconds(), err
 	}
 	full, err := filepath.Abs(spec)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var m *ir.Module // where the spec had to be read
 	var files []fileHash
@@ -56,15 +62,19 @@ func CompileCached(ctx context.Context, c *cache.Cache, spec string, o Options) 
 		return json.Marshal(files)
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	parts := append([]string{"artifact", Version, binaryID(), spec}, o.key()...)
 	for _, f := range files {
 		parts = append(parts, f.Name, f.Hash)
 	}
-	var a *artifact.Artifact
-	b, err := c.Get(ctx, cache.Key(parts...), func(b []byte) (err error) {
-		a, err = artifact.Decode(b)
+	_, err = c.Get(ctx, cache.Key(parts...), func(b []byte) (err error) {
+		if len(b) < 8 {
+			return errors.New("it is too short")
+		}
+		file := b[:len(b)-8] // behind it stands how long it took
+		seconds = math.Float64frombits(binary.LittleEndian.Uint64(b[len(file):]))
+		a, err = artifact.Decode(file)
 		return err
 	}, func(ctx context.Context) (_ []byte, err error) {
 		if m == nil {
@@ -75,15 +85,11 @@ func CompileCached(ctx context.Context, c *cache.Cache, spec string, o Options) 
 		if a, err = CompileModule(ctx, m, o); err != nil {
 			return nil, err
 		}
-		return artifact.Encode(a)
+		b, err := artifact.Encode(a)
+		seconds = time.Since(begin).Seconds()
+		return binary.LittleEndian.AppendUint64(b, math.Float64bits(seconds)), err
 	})
-	if err != nil {
-		return nil, err
-	}
-	if a == nil {
-		return artifact.Decode(b)
-	}
-	return a, nil
+	return a, seconds, err
 }
 
 // key is what the options add to an artifact's key.

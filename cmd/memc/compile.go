@@ -5,7 +5,6 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/memc-lang/memc"
 	"github.com/memc-lang/memc/runtime/artifact"
@@ -52,8 +51,7 @@ func (c *compileCmd) Run(a *app) error {
 	if samePath(out, c.Spec) {
 		return usage("-o %s would replace what is compiled", out)
 	}
-	begin := time.Now()
-	art, err := in.compile(a, targets)
+	art, seconds, err := in.compileTimed(a, targets)
 	if err != nil {
 		return err
 	}
@@ -64,7 +62,7 @@ func (c *compileCmd) Run(a *app) error {
 	if err := artifact.WriteFile(out, art); err != nil {
 		return err
 	}
-	r := compiled{Spec: in.name(), File: filepath.Clean(out), Bytes: len(file), Seconds: time.Since(begin).Seconds()}
+	r := compiled{Spec: in.name(), File: filepath.Clean(out), Bytes: len(file), Seconds: seconds}
 	for i := range art.Targets {
 		t := &art.Targets[i]
 		r.Targets = append(r.Targets, compiledTarget{t.Name, t.Format, len(t.Code), strings.Count("\n"+t.Plan, "\nkernel "), append([]string{}, t.Features...)})

@@ -180,7 +180,7 @@ func (in *input) module() (*ir.Module, error) {
 type program struct {
 	*runtime.Program
 	in             *input
-	compileSeconds float64
+	compileSeconds float64 // how long compiling took, when it was compiled; 0 for an artifact
 }
 
 // program compiles the source where that is needed and opens it for a target.
@@ -203,13 +203,12 @@ func (s *source) program(a *app, e engine) (*program, error) {
 			return nil, err
 		}
 	}
-	begin := time.Now()
-	art := in.artifact
+	art, seconds := in.artifact, 0.0
 	if art == nil || e.Rebuild {
 		if e.Target == "" {
 			e.Target = memc.HostTargets()[0]
 		}
-		if art, err = in.compile(a, []string{e.Target}); err != nil {
+		if art, seconds, err = in.compileTimed(a, []string{e.Target}); err != nil {
 			return nil, err
 		}
 	} else if e.Target == "interp" && art.Find("interp") == nil {
@@ -219,28 +218,36 @@ func (s *source) program(a *app, e engine) (*program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Spec, err)
 	}
-	return &program{p, in, time.Since(begin).Seconds()}, nil
+	return &program{p, in, seconds}, nil
 }
 
 // compile compiles the input, or takes what was compiled before.
 func (in *input) compile(a *app, targets []string) (*artifact.Artifact, error) {
+	art, _, err := in.compileTimed(a, targets)
+	return art, err
+}
+
+// compileTimed is compile that says how long compiling took.
+func (in *input) compileTimed(a *app, targets []string) (*artifact.Artifact, float64, error) {
 	for _, t := range targets {
 		if err := memc.Buildable(t); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	if in.artifact != nil {
-		m, err := memc.ParseGraph(in.artifact)
+	if in.artifact == nil {
+		kept, err := cache.Default()
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		return memc.CompileModule(a.ctx, m, in.options(targets))
+		return memc.CompileCached(a.ctx, kept, in.spec, in.options(targets))
 	}
-	kept, err := cache.Default()
+	begin := time.Now()
+	m, err := memc.ParseGraph(in.artifact)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return memc.CompileCached(a.ctx, kept, in.spec, in.options(targets))
+	art, err := memc.CompileModule(a.ctx, m, in.options(targets))
+	return art, time.Since(begin).Seconds(), err
 }
 
 // load gives the weights of p: those that the flags name, else those of the

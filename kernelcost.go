@@ -1,0 +1,140 @@
+package memc
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/plan"
+)
+
+// KernelCost is what the mathematics of a kernel's work in one call needs: the
+// sum over the groups of nodes that it computes.
+type KernelCost struct {
+	Flops int64 // as ir.Cost counts them
+	Bytes int64 // what its groups read and write, each tensor once
+}
+
+// KernelCosts gives the cost of each kernel of a plan in a call of an entry
+// that feeds so many tokens at position pos. g is the entry's graph after all
+// passes. Groups and launches stand in the same order; where they do not pair
+// off, the plan is of another graph and the result is nil.
+func KernelCosts(g *ir.Graph, p *plan.Plan, pos, tokens int64) map[string]KernelCost {
+	i := slices.IndexFunc(p.Entries, func(e plan.Entry) bool { return e.Name == g.Name })
+	_, nodes, err := g.Costs(pos, tokens)
+	if i < 0 || err != nil {
+		return nil
+	}
+	w := &groupWalk{g: g, tokens: tokens, nodes: nodes, used: map[*ir.Node][]*ir.Node{}}
+	for _, n := range nodesOf(g) {
+		for _, a := range n.Args {
+			w.used[a] = append(w.used[a], n)
+		}
+	}
+	w.groups(g.Groups, 1)
+	launches := launchesOf(p.Entries[i].Steps)
+	if len(launches) != len(w.costs) {
+		return nil
+	}
+	out := map[string]KernelCost{}
+	for k, name := range launches {
+		c := out[name]
+		c.Flops += w.costs[k].Flops
+		c.Bytes += w.costs[k].Bytes
+		out[name] = c
+	}
+	return out
+}
+
+// launchesOf lists the kernels of the launches that compute groups, in order:
+// all but those that keep rows and states.
+func launchesOf(steps []plan.Step) []string {
+	var out []string
+	for _, s := range steps {
+		switch schedule := Schedule(s.Kernel); {
+		case s.Kind != plan.Launch:
+			out = append(out, launchesOf(s.Steps)...)
+		case schedule != "copy" && schedule != "commit":
+			out = append(out, s.Kernel)
+		}
+	}
+	return out
+}
+
+// Schedule is the schedule that a kernel is made by, which its name begins with.
+func Schedule(kernel string) string { return strings.TrimRight(kernel, "0123456789") }
+
+// groupWalk lists the costs of groups in the order in which their kernels run.
+type groupWalk struct {
+	g      *ir.Graph
+	tokens int64
+	nodes  map[*ir.Node]ir.Cost
+	used   map[*ir.Node][]*ir.Node
+	costs  []KernelCost
+}
+
+func (w *groupWalk) groups(list []ir.Group, times int64) {
+	for _, g := range list {
+		if k := slices.IndexFunc(g.Nodes, func(n *ir.Node) bool { return n.Body != nil }); k >= 0 {
+			body := g.Nodes[k].Body
+			rows, chunk := w.rows(body.Clock.Of), int64(body.Clock.Size)
+			w.groups(body.Groups, (rows+chunk-1)/chunk)
+			if body.Write != nil {
+				w.groups(body.Write.Groups, rows/chunk)
+			}
+			continue
+		}
+		w.costs = append(w.costs, w.cost(g, times))
+	}
+}
+
+// cost is that of a group which runs so many times.
+func (w *groupWalk) cost(g ir.Group, times int64) KernelCost {
+	c := KernelCost{}
+	inside := map[*ir.Node]bool{}
+	for _, n := range g.Nodes {
+		inside[n] = true
+	}
+	counted := map[*ir.Node]bool{}
+	for _, n := range g.Nodes {
+		c.Flops += w.nodes[n].Flops
+		for _, a := range n.Args {
+			if !inside[a] && !counted[a] {
+				counted[a] = true
+				c.Bytes += w.bytes(a.Type, times)
+			}
+		}
+		if len(w.used[n]) == 0 || slices.ContainsFunc(w.used[n], func(u *ir.Node) bool { return !inside[u] }) {
+			c.Bytes += w.bytes(n.Type, times)
+		}
+	}
+	return c
+}
+
+// bytes is the size of all the values that a node of this type has in the call.
+func (w *groupWalk) bytes(t ir.Type, times int64) int64 {
+	n := int64(t.Elem.Size())
+	for _, d := range t.Dims {
+		if d.Clock == nil {
+			n *= int64(d.Size)
+		} else {
+			n *= w.rows(d.Clock)
+			if d.Clock.Kind == ir.Chunk || d.Clock.Kind == ir.Prefixed {
+				times = 1 // the chunks' rows together are the call's
+			}
+		}
+	}
+	return n * times
+}
+
+// rows is how many rows of a clock the call has, those of all chunks together.
+func (w *groupWalk) rows(c *ir.Clock) int64 {
+	switch c.Kind {
+	case ir.Chunk:
+		return w.rows(c.Of)
+	case ir.Prefixed:
+		rows := w.rows(c.Of)
+		return rows + (rows/int64(c.Of.Size)+1)*int64(c.Most)
+	}
+	return c.RowsAt(w.tokens)
+}
