@@ -433,7 +433,9 @@ func (lw *lowerer) state(n, init *ir.Node) *store {
 		s.kind, s.dims, s.panel = storeDims, dims, lw.Tiling.Panel
 	}
 	b := plan.Buffer{Name: n.Attr.Name, Class: plan.State, Panel: s.panel, Elem: n.Type.Elem, Dims: dims, From: -1}
-	for init != nil && (init.Op.Name == "expand" || init.Op.Name == "view") {
+	reordered := false
+	for init != nil && (init.Op.Name == "expand" || init.Op.Name == "view" || init.Op.Name == "cast" && init.Type.Elem == n.Type.Elem) {
+		reordered = reordered || init.Op.Name == "expand" && reorders(init)
 		init = init.Args[0]
 	}
 	switch {
@@ -442,8 +444,8 @@ func (lw *lowerer) state(n, init *ir.Node) *store {
 		b.Fill = init.Attr.Value
 	case init.Op.Name == "weight":
 		w := lw.weight(init)
-		if lw.plan.Buffers[w.buf].Elem != b.Elem || w.panel != s.panel || bytesOf(b) != lw.plan.Buffers[w.buf].Bytes {
-			fail(n, "the state %s must start as a weight of its own shape and type", n.Attr.Name)
+		if init.Type.Count() != n.Type.Count() || reordered {
+			fail(n, "the state %s must start as a weight of its own shape", n.Attr.Name)
 		}
 		b.From = w.buf
 	default:
