@@ -57,6 +57,11 @@ func own(pages []byte) *Region {
 	return r
 }
 
+// Poison fills fresh memory with bytes 0xff, which are no number in any
+// floating type, so that what is read before it is written shows. Only tests set
+// it, before they map anything.
+var Poison bool
+
 // New maps n zeroed bytes and Slack readable ones behind them, page-aligned.
 // The error says how much could not be had.
 func New(n int64) (*Region, error) {
@@ -66,6 +71,11 @@ func New(n int64) (*Region, error) {
 	pages, err := anonymous(int(n) + Slack)
 	if err != nil {
 		return nil, fmt.Errorf("no memory for %d bytes: %w", n, err)
+	}
+	if Poison {
+		for i := range pages {
+			pages[i] = 0xff
+		}
 	}
 	return own(pages), nil
 }
