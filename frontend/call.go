@@ -80,6 +80,9 @@ func (e *elab) callFn(f *fnDecl, c *call) value {
 	if c.per != nil {
 		return e.errorf(c.per.Pos, "per follows grad, not a call of %s", what)
 	}
+	if f.Chunk != nil && f.Kind != "memory" {
+		return e.errorf(f.Chunk.Pos, "a memory cuts a clock into chunks, and %s is none", what)
+	}
 	names := make([]string, len(f.Params))
 	for i, p := range f.Params {
 		names[i] = p.Name.Text
@@ -179,6 +182,9 @@ func (e *elab) fit(pos lexer.Position, what string, any []*name, p *par, v value
 // shaped checks a tensor against a shape; names in any that mean nothing yet
 // come to mean the dimensions found there.
 func (e *elab) shaped(pos lexer.Position, what string, any []*name, x *shape, n *ir.Node, s *scope) value {
+	if e.scan != nil {
+		n = e.scan.part(e, n)
+	}
 	have := n.Type.Dims
 	var want []string
 	good := len(have) == len(x.Items) || x.Rest && len(have) > len(x.Items)
@@ -253,7 +259,11 @@ func (e *elab) typed(pos lexer.Position, what, param string, t *typeName, v valu
 	if !knownType(t) {
 		return e.errorf(t.Pos, "there is no type %s", t)
 	}
-	return e.errorf(pos, "%s wants %s to be %s, found %s", what, param, article(t.String()), v.what())
+	hint := ""
+	if _, ok := v.(intV); ok && t.Elem == "dim" {
+		hint = "; give it a name with `dim`"
+	}
+	return e.errorf(pos, "%s wants %s to be %s, found %s%s", what, param, article(t.String()), v.what(), hint)
 }
 
 func (e *elab) recordType(t *typeName) (*record, bool) {
@@ -307,7 +317,15 @@ func (e *elab) weight(x *weightExpr, s *scope) value {
 		if !ok {
 			return badV{}
 		}
-		return e.make(x.Pos, "weight", ir.Attr{Name: e.full(name), Elem: et, Dims: dims, Init: init})
+		v := e.make(x.Pos, "weight", ir.Attr{Name: e.full(name), Elem: et, Dims: dims, Init: init})
+		if t, ok := v.(tensorV); ok {
+			old := e.weights[t.Attr.Name]
+			if old != nil && old != t.Node {
+				return e.errorf(x.Pos, "the weight %s is %s, init %s here, and %s, init %s at %s", t.Attr.Name, t.Type, t.Attr.Init, old.Type, old.Attr.Init, old.Pos()[0])
+			}
+			e.weights[t.Attr.Name] = t.Node
+		}
+		return v
 	}
 	switch v := arg.(type) {
 	case typeV:

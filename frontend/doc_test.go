@@ -29,10 +29,8 @@ func TestReference(t *testing.T) {
 			t.Errorf("example %d:\n%s", k+1, d)
 			continue
 		}
-		for _, g := range m.Entries {
-			if errs := g.Verify(); len(errs) > 0 {
-				t.Errorf("example %d: %s", k+1, ir.Explain(errs))
-			}
+		if errs := m.Verify(); len(errs) > 0 {
+			t.Errorf("example %d: %s", k+1, ir.Explain(errs))
 		}
 		if got, err := frontend.Format("language.md", src); err != nil || got != src {
 			t.Errorf("example %d (%v) is not formatted; it should be\n%s", k+1, err, got)

@@ -30,6 +30,7 @@ type elab struct {
 	global  *scope
 	decls   map[string]*declared
 	clocks  []*ir.Clock // base and woven, parents first
+	weights map[string]*ir.Node
 	steps   int
 	stopped bool
 

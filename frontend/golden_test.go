@@ -178,10 +178,14 @@ func TestGoldenRun(t *testing.T) {
 	for _, c := range readCases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			m := loadGolden(t, c)
+			if errs := m.Verify(); len(errs) > 0 {
+				t.Fatal(ir.Explain(errs))
+			}
+			text := m.String()
+			if again, err := ir.Parse(text); err != nil || again.String() != text {
+				t.Fatalf("the module's text does not read back (%v)", err)
+			}
 			for i, g := range m.Entries {
-				if errs := g.Verify(); len(errs) > 0 {
-					t.Fatal(ir.Explain(errs))
-				}
 				m.Entries[i] = plain(t, g)
 			}
 			dir := filepath.Join(goldens, c.Name)

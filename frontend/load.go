@@ -52,7 +52,7 @@ func Load(name string, read Reader, set, config map[string]json.RawMessage) (*ir
 	}
 	e := &elab{
 		d: &Diagnostics{src: map[string]string{}}, b: ir.NewBuilder(), global: &scope{vars: map[string]value{}},
-		decls: map[string]*declared{}, memo: map[string][]value{},
+		decls: map[string]*declared{}, weights: map[string]*ir.Node{}, memo: map[string][]value{},
 	}
 	name = path.Clean(filepath.ToSlash(name))
 	l := &loader{e: e, read: read, seen: map[string]bool{}}
@@ -180,6 +180,10 @@ func (e *elab) entries(f *file, m *ir.Module) {
 		if d.Entry == nil {
 			continue
 		}
+		if slices.ContainsFunc(m.Entries, func(g *ir.Graph) bool { return g.Name == d.Entry.Name.Text }) {
+			e.errorf(d.Entry.Name.Pos, "two entries are called %s", d.Entry.Name.Text)
+			continue
+		}
 		if g := e.entry(d.Entry); g != nil {
 			g.Doc = f.doc(d.Pos.Line)
 			m.Entries = append(m.Entries, g)
@@ -205,6 +209,10 @@ func (e *elab) entry(x *entryDecl) *ir.Graph {
 		}
 		dims, okd := e.dims(p.Shape, s)
 		if !ok || !okd {
+			return nil
+		}
+		if _, twice := s.vars[p.Name.Text]; twice {
+			e.errorf(p.Pos, "two inputs are called %s", p.Name.Text)
 			return nil
 		}
 		in, ok := e.make(p.Pos, "input", ir.Attr{Name: p.Name.Text, Elem: et, Dims: dims}).(tensorV)
@@ -243,6 +251,10 @@ func (e *elab) entry(x *entryDecl) *ir.Graph {
 		return nil
 	}
 	for i, r := range x.Results {
+		if slices.ContainsFunc(g.Outputs, func(o ir.Output) bool { return o.Name == r.Name.Text }) {
+			e.errorf(r.Pos, "two results are called %s", r.Name.Text)
+			return nil
+		}
 		n, ok := e.tensor(r.Pos, vals[i], r.Name.Text)
 		et, oke := e.elemOf(r.Pos, r.Elem, s)
 		if !ok || !oke {

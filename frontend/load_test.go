@@ -258,3 +258,45 @@ func TestQueueLengths(t *testing.T) {
 	}
 	t.Error("there is no scan")
 }
+
+// Rows may be named freely: a memory over any clock, functions in it, a mask
+// with min and max, a state stored as bf16.
+func TestFreeRows(t *testing.T) {
+	m := mustLoad(t, `clock t
+dim h = 1, d = 4
+
+layer Look[z](x[z, d]) where mask {
+  y = x as [z, h, d]
+  o = attend(y, y, y) where mask and j >= max(i - 3, 0)
+  return o as [z, d]
+}
+
+memory M[z](x[z, d]) chunk 4 of z {
+  state w[d] as bf16 = 0
+  y[z, d] = Look(x) at "look" where j <= i
+  read o = y * w + Look(y * cumsum_z(y)) at "look" where j <= i
+  write { w = w + mean_z(o as [z, h, d])[h: 0] }
+  return o
+}
+
+entry forward(x f32[t, d]) -> y f32[t, d] = M(x) at "m"
+`)
+	if errs := m.Entries[0].Verify(); len(errs) > 0 {
+		t.Fatal(ir.Explain(errs))
+	}
+	var names []string
+	for _, n := range ir.Postorder(m.Entries[0].Roots()...) {
+		if n.Body == nil {
+			continue
+		}
+		for _, x := range ir.Postorder(n.Body.Roots()...) {
+			if x.Op.Name == "attend" {
+				names = append(names, x.Attr.Name+": "+x.Attr.Where.String())
+			}
+		}
+	}
+	slices.Sort(names)
+	if got := strings.Join(names, ", "); got != "m.look.2: j <= i && max(i - 3, 0) <= j, m.look: j <= i && max(i - 3, 0) <= j" {
+		t.Errorf("attends %s", got)
+	}
+}

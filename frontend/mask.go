@@ -10,7 +10,7 @@ import (
 // A mask is a test of i, the row that looks, and j, the row that is seen. It is
 // elaborated like any expression, with i and j standing for themselves.
 
-var maskOps = map[string]ints.Op{"+": ints.Add, "-": ints.Sub, "*": ints.Mul, "div": ints.Div, "mod": ints.Mod, "<": ints.Lt, "<=": ints.Le, "==": ints.Eq, "!=": ints.Ne, "and": ints.And, "or": ints.Or}
+var maskOps = map[string]ints.Op{"+": ints.Add, "-": ints.Sub, "*": ints.Mul, "div": ints.Div, "mod": ints.Mod, "<": ints.Lt, "<=": ints.Le, "==": ints.Eq, "!=": ints.Ne, "and": ints.And, "or": ints.Or, "min": ints.Min, "max": ints.Max}
 
 func notInts(x *ints.Expr) *ints.Expr { return ints.No(x) }
 

@@ -159,6 +159,11 @@ func (e *elab) single(c *ruleCall, op string, f func(float64) float64) value {
 
 func (e *elab) pairwise(c *ruleCall, op string, f func(a, b float64) float64) value {
 	a, b := c.args[0], c.args[1]
+	_, ma := a.(maskV)
+	_, mb := b.(maskV)
+	if ma || mb {
+		return e.mask(c.pos, op, a, b)
+	}
 	x, okx := intOf(a)
 	y, oky := intOf(b)
 	if okx && oky {

@@ -43,6 +43,9 @@ func (e *elab) dim(it *dimItem, s *scope) (ir.Dim, bool) {
 	}
 	switch v := v.(type) {
 	case dimV:
+		if v.Clock != nil {
+			return e.rowDim(v.Clock), true
+		}
 		return v.Dim, true
 	case clockV:
 		return e.rowDim(v.Clock), true
