@@ -435,7 +435,9 @@ func (lw *lowerer) state(n, init *ir.Node) *store {
 	b := plan.Buffer{Name: n.Attr.Name, Class: plan.State, Panel: s.panel, Elem: n.Type.Elem, Dims: dims, From: -1}
 	reordered := false
 	for init != nil && (init.Op.Name == "expand" || init.Op.Name == "view" || init.Op.Name == "cast" && init.Type.Elem == n.Type.Elem) {
-		reordered = reordered || init.Op.Name == "expand" && reorders(init)
+		reordered = reordered || init.Op.Name == "expand" && !slices.IsSortedFunc(init.Args[0].Type.Dims, func(x, y ir.Dim) int {
+			return init.Type.Find(x.Name) - init.Type.Find(y.Name)
+		})
 		init = init.Args[0]
 	}
 	switch {
