@@ -102,6 +102,20 @@ func alias(n *ir.Node) bool {
 	return false
 }
 
+// reorders reports whether an expand moves dimensions, so that it is no address
+// for a view.
+func reorders(n *ir.Node) bool {
+	last := -1
+	for _, d := range n.Args[0].Type.Dims {
+		at := n.Type.Find(d.Name)
+		if at < last {
+			return true
+		}
+		last = at
+	}
+	return false
+}
+
 // alone reports whether an op has a schedule of its own.
 func alone(n *ir.Node) bool {
 	switch n.Op.Name {
@@ -119,7 +133,7 @@ func (f *fuser) grow() {
 		switch {
 		case leaf(n) || alias(n) || f.group[n] != nil:
 			continue
-		case (n.Op.Name == "slice" || n.Op.Name == "expand") && f.group[n.Args[0]] == nil:
+		case (n.Op.Name == "slice" || n.Op.Name == "expand" && !reorders(n)) && f.group[n.Args[0]] == nil:
 			continue // an address
 		case alone(n):
 			kind := "map"

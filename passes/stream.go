@@ -152,7 +152,13 @@ func (s *streamer) scan(n *ir.Node, args []*ir.Node) *ir.Node {
 		}
 		attr := m.Attr
 		attr.Dims = redim(attr.Dims, chunk, full)
-		return s.b.Must(m.Op.Name, attr, a...)
+		x := s.b.Must(m.Op.Name, attr, a...)
+		// Rows over a clock come first whatever their operands' order; the static
+		// rows of a complete chunk must be put there.
+		if want := redim(m.Type.Dims, chunk, full); len(want) == len(x.Type.Dims) {
+			x = fill(s.b, x, want)
+		}
+		return x
 	})
 	inWrite.done = done
 	write.Next = inWrite.nodes(body.Next)
