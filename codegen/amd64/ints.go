@@ -1,6 +1,7 @@
 package amd64
 
 import (
+	"maps"
 	"strconv"
 
 	"github.com/llir/llvm/ir"
@@ -107,20 +108,12 @@ func (f *fn) wrapping(op ints.Op, a, b value.Value) value.Value {
 	return a
 }
 
-// constLane is the value that a constant has in all lanes.
-func constLane(v value.Value) (int64, bool) {
-	if k, ok := constInt(v); ok {
-		return k, true
-	}
-	return 0, false
-}
-
 // floorDiv is the quotient rounded down and the remainder with the divisor's
 // sign. It never traps: a divisor of 0 gives a quotient of a. nonNegative says
 // that a >= 0.
 func (f *fn) floorDiv(a, b value.Value, nonNegative, remainder bool) (q, m value.Value) {
 	t := a.Type()
-	if k, ok := constLane(b); ok && k > 0 {
+	if k, ok := constInt(b); ok && k > 0 {
 		return f.floorDivConst(a, k, nonNegative, remainder)
 	}
 	whole := func(k int64) value.Value {
@@ -178,7 +171,7 @@ func (f *fn) floorDivConst(a value.Value, k int64, nonNegative, remainder bool) 
 	return f.choose(neg, f.sub(q0, whole(1)), q0), nil
 }
 
-// table is the address of a constant array of i64.
+// tableGlobal is a constant array of i64.
 func (m *module) tableGlobal(data []int64) *ir.Global {
 	key := ""
 	for _, v := range data {
@@ -249,8 +242,8 @@ func (f *fn) laneTest(e *ints.Expr, s strip) value.Value {
 	return f.icmp(enum.IPredNE, f.laneInt(e, s, t), vint(t, 0))
 }
 
-// differences remembers the linear form of comparisons, so that the rest is one
-// expression however often it is asked for.
+// difference is the linear form of a comparison's operands subtracted. It is
+// remembered, so that the rest is one expression however often it is asked for.
 type difference struct {
 	k    int64
 	rest *ints.Expr
@@ -286,15 +279,17 @@ func (f *fn) clamped(e *ints.Expr) value.Value {
 
 // laneType is i32 where every value within e surely fits, else i64.
 func (f *fn) laneType(e *ints.Expr, s strip) *types.VectorType {
-	env := make(map[string]ints.Range, len(f.ranges)+1)
-	for k, v := range f.ranges {
-		env[k] = v
-	}
-	env[s.name] = ints.Range{Lo: 0, Hi: s.limit + lanes}
-	if fits(e, env) {
+	if fits(e, f.laneRanges(s)) {
 		return v32
 	}
 	return v64
+}
+
+// laneRanges is what is known of the variables, the lanes' included.
+func (f *fn) laneRanges(s strip) map[string]ints.Range {
+	env := maps.Clone(f.ranges)
+	env[s.name] = ints.Range{Lo: 0, Hi: s.limit + lanes}
+	return env
 }
 
 func fits(e *ints.Expr, env map[string]ints.Range) bool {
@@ -329,8 +324,7 @@ func (f *fn) laneInt(e *ints.Expr, s strip, t *types.VectorType) value.Value {
 	}
 	a := f.laneInt(e.Args[0], s, t)
 	if k, ok := e.Args[1].IsConst(); ok && k > 0 && (e.Op == ints.Div || e.Op == ints.Mod) {
-		env := f.ranges
-		q, m := f.floorDivConst(a, k, e.Args[0].Interval(env).Lo >= 0 && !e.Args[0].Has(s.name), e.Op == ints.Mod)
+		q, m := f.floorDivConst(a, k, e.Args[0].Interval(f.laneRanges(s)).Lo >= 0, e.Op == ints.Mod)
 		if e.Op == ints.Mod {
 			return m
 		}

@@ -39,6 +39,10 @@ var findLLC = sync.OnceValues(func() (string, error) {
 // may vanish from a future llc.
 var quicker = []string{"-disable-lsr", "-disable-x86-domain-reassignment"}
 
+// FindLLC gives the path of LLVM's assembler, the newest in PATH. The error is
+// Missing where there is none.
+func FindLLC() (string, error) { return findLLC() }
+
 // runLLC assembles LLVM IR to an object file or to assembly text.
 func runLLC(ctx context.Context, llc, text string, m Machine, filetype string) ([]byte, error) {
 	out, diag, err := tryLLC(ctx, llc, text, m, filetype, quicker)

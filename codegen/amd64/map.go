@@ -401,12 +401,29 @@ func (b *block) reduceStmt(s *kernel.Reduce) {
 	case !s.OverRows:
 		b.eachRow(s.Src, func(r value.Value) { along(b.rowAt(src, r), n, b.rowAt(dst, r)) })
 	default:
-		b.eachStrip(n, func(c value.Value) {
-			acc := b.loop(c64(0), m, 1, []value.Value{none}, func(r value.Value, in []value.Value) []value.Value {
-				return []value.Value{b.join(s.Op, in[0], b.vector(src, b.rowAt(src, r), c))}
-			})
-			b.store(acc[0], dst.ptr, b.mul(c, c64(dst.col)))
-		})
+		// Four strips at a time: a row of them is one piece of memory.
+		wide := b.bin(and, n, c64(-4*lanes))
+		b.count(c64(0), wide, 4*lanes, func(c value.Value) { b.down(s.Op, src, dst, m, c, none, 4) })
+		b.count(wide, n, lanes, func(c value.Value) { b.down(s.Op, src, dst, m, c, none, 1) })
+	}
+}
+
+// down joins the rows of adjacent strips from column c on.
+func (b *block) down(op kernel.Reduction, src, dst place, rows, c, none value.Value, strips int) {
+	at := make([]value.Value, strips)
+	start := make([]value.Value, strips)
+	for i := range at {
+		at[i], start[i] = b.add(c, c64(int64(i)*lanes)), none
+	}
+	out := b.loop(c64(0), rows, 1, start, func(r value.Value, acc []value.Value) []value.Value {
+		next := make([]value.Value, strips)
+		for i := range acc {
+			next[i] = b.join(op, acc[i], b.vector(src, b.rowAt(src, r), at[i]))
+		}
+		return next
+	})
+	for i, v := range out {
+		b.store(v, dst.ptr, b.mul(at[i], c64(dst.col)))
 	}
 }
 

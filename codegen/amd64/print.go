@@ -119,7 +119,7 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 		from := f.sub(f.smax(lo, start), start)
 		to := f.sub(f.smin(hi, ends[i]), start)
 		body := rowOf(p)
-		b := &block{fn: f, k: k, bufs: at, scratch: scratch, entry: f.cur, uses: usages(body), lives: lifetimes(body),
+		b := &block{fn: f, bufs: at, scratch: scratch, entry: f.cur, uses: usages(body), lives: lifetimes(body),
 			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, written: map[*kernel.Tile]bool{}}
 		b.grid(p.Grid, sizes[i], from, to, body)
 		scratchBytes = max(scratchBytes, b.settle())

@@ -90,7 +90,7 @@ func refs(v *kernel.Val, yield func(*kernel.Tile)) {
 	}
 }
 
-// each statement of a list and of the lists within.
+// statements yields each statement of a list and of the lists within.
 func statements(list []kernel.Stmt, yield func(kernel.Stmt)) {
 	for _, s := range list {
 		yield(s)
@@ -137,7 +137,6 @@ func usages(body []kernel.Stmt) map[*kernel.Tile]*usage {
 // block emits the statements of one part for one block of its grid.
 type block struct {
 	*fn
-	k       *kernel.Kernel
 	bufs    map[*kernel.Buf]value.Value
 	scratch value.Value
 	entry   *ir.Block // of the part: what it computes reaches every statement
@@ -189,7 +188,7 @@ func (b *block) place(t *kernel.Tile) place {
 	return p
 }
 
-// laneType is the vector type in which 16 elements are read from memory.
+// vectorOf is the vector type in which 16 elements are read from memory.
 func vectorOf(e kernel.Elem) *types.VectorType {
 	return [...]*types.VectorType{vf32, v16, vf16, v32, v64, v1}[e]
 }
