@@ -2,24 +2,37 @@ package passes
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/memc-lang/memc/ir"
 )
 
-// hoist moves what a scan's body computes row by row without looking at a state
-// out of the scan: projections then are one large product over all rows of a
-// call instead of a small one for each piece of a chunk.
+// hoist moves row-wise work out of scans: before them what a body computes row
+// by row without looking at a state, behind them the products that only the
+// scan's results need. Projections then are one large product over all rows of
+// a call instead of a small one for each piece of a chunk, and what is left in
+// the body is about its state.
 func hoist(g *ir.Graph) (*ir.Graph, error) {
+	moved := map[*ir.Node][]*ir.Node{} // what stands for the results of a scan
 	return newRebuild(g.B, func(n *ir.Node, args []*ir.Node) *ir.Node {
-		if n.Op.Name != "scan" || n.Body.Write != nil {
-			return nil
+		switch {
+		case n.Op.Name == "scan" && n.Body.Write == nil:
+			s, results := hoistScan(g.B, n, args)
+			if results != nil {
+				moved[n] = results
+			}
+			return s
+		case n.Op.Name == "result" && moved[n.Args[0]] != nil:
+			return moved[n.Args[0]][n.Attr.Start]
 		}
-		return hoistScan(g.B, n, args)
+		return nil
 	}).graph(g), nil
 }
 
-func hoistScan(b *ir.Builder, scan *ir.Node, args []*ir.Node) *ir.Node {
+// hoistScan gives a scan with less in its body, nil where nothing leaves it, and
+// the values of its results, nil where they stay what they are.
+func hoistScan(b *ir.Builder, scan *ir.Node, args []*ir.Node) (s *ir.Node, results []*ir.Node) {
 	body := scan.Body
 	chunk := body.Clock
 	// outside[n] is the value outside whose chunk rows are n, for each body node
@@ -37,27 +50,131 @@ func hoistScan(b *ir.Builder, scan *ir.Node, args []*ir.Node) *ir.Node {
 			outside[n] = o
 		}
 	}
+	rows := body.Rows
+	behind := tail(body, order, outside)
+	if len(behind) > 0 {
+		rows = cut(body, behind, outside)
+	}
+	if s = shrink(b, scan, args, rows, outside); len(behind) == 0 {
+		return s, nil
+	}
+	after := maps.Clone(outside)
+	for i, r := range rows {
+		after[r] = b.Result(s, i)
+	}
+	for _, n := range order {
+		if behind[n] {
+			if after[n] = leave(b, n, chunk, after); after[n] == nil {
+				return shrink(b, scan, args, body.Rows, outside), nil // names that clash outside
+			}
+		}
+	}
+	for _, r := range body.Rows {
+		results = append(results, after[r])
+	}
+	return s, results
+}
+
+// tail finds the products that the scan's results alone need and that look at no
+// state themselves, with all that comes after them.
+func tail(body *ir.Region, order []*ir.Node, outside map[*ir.Node]*ir.Node) map[*ir.Node]bool {
+	stays := map[*ir.Node]bool{}
+	late := slices.Clone(body.Next)
+	for _, p := range body.Probes {
+		late = append(late, p.Value)
+	}
+	for _, n := range ir.Postorder(late...) {
+		stays[n] = true
+	}
+	for _, n := range slices.Backward(order) {
+		free := n.Op.Rows == ir.Rowwise && n.Type.Clock() == body.Clock && !ir.MixesRows(n) && !lazy(n) && n.Op.Name != "keep"
+		for _, a := range n.Args {
+			free = free && (outside[a] != nil || a.Type.Clock() == body.Clock)
+		}
+		if stays[n] || !free {
+			stays[n] = true
+			for _, a := range n.Args {
+				stays[a] = true
+			}
+		}
+	}
+	behind := map[*ir.Node]bool{}
+	products := false
+	for _, n := range order {
+		if stays[n] || outside[n] != nil {
+			continue
+		}
+		// Element-wise work costs nothing where it stands; a view would hide from
+		// the body's kernels what they may share.
+		if n.Op.Name == "dot" || n.Op.Name == "view" || slices.ContainsFunc(n.Args, func(a *ir.Node) bool { return behind[a] }) {
+			behind[n] = true
+			products = products || n.Op.Name == "dot"
+		}
+	}
+	if !products {
+		return nil
+	}
+	// What is stored between must not be much more than what is given.
+	width := func(ns []*ir.Node) (w int) {
+		for _, n := range ns {
+			w += ir.Type{Dims: n.Type.Dims[1:]}.Count()
+		}
+		return w
+	}
+	between := cut(body, behind, outside)
+	if len(between) == 0 || width(between) > 4*width(body.Rows) {
+		return nil
+	}
+	return behind
+}
+
+// cut lists the rows that a scan must give where the nodes of behind leave it.
+func cut(body *ir.Region, behind map[*ir.Node]bool, outside map[*ir.Node]*ir.Node) []*ir.Node {
+	var rows []*ir.Node
+	need := func(n *ir.Node) {
+		if !behind[n] && outside[n] == nil && !slices.Contains(rows, n) {
+			rows = append(rows, n)
+		}
+	}
+	for _, n := range ir.Postorder(body.Rows...) {
+		if behind[n] {
+			for _, a := range n.Args {
+				need(a)
+			}
+		}
+	}
+	for _, n := range body.Rows {
+		need(n)
+	}
+	return rows
+}
+
+// shrink is the scan with the results rows, over arguments that are the values
+// outside which its body needs; nil where it stays as it is.
+func shrink(b *ir.Builder, scan *ir.Node, args, rows []*ir.Node, outside map[*ir.Node]*ir.Node) *ir.Node {
+	body := scan.Body
+	next := *body
+	next.Rows = rows
 	// The frontier: nodes with rows that can leave, used by one that cannot.
 	var frontier []*ir.Node
 	need := func(n *ir.Node) {
-		if n != nil && outside[n] != nil && n.Type.Clock() == chunk && varies(n) && !slices.Contains(frontier, n) {
+		if n != nil && outside[n] != nil && n.Type.Clock() == body.Clock && varies(n) && !slices.Contains(frontier, n) {
 			frontier = append(frontier, n)
 		}
 	}
-	for _, n := range order {
+	for _, n := range ir.Postorder(next.Roots()...) {
 		if outside[n] == nil {
 			for _, a := range n.Args {
 				need(a)
 			}
 		}
 	}
-	for _, n := range body.Roots() {
+	for _, n := range next.Roots() {
 		need(n)
 	}
-	if slices.Equal(frontier, body.Params) {
+	if slices.Equal(frontier, body.Params) && slices.Equal(rows, body.Rows) {
 		return nil
 	}
-	next := *body
 	next.Params = nil
 	var xs []*ir.Node
 	become := map[*ir.Node]*ir.Node{}
@@ -69,7 +186,7 @@ func hoistScan(b *ir.Builder, scan *ir.Node, args []*ir.Node) *ir.Node {
 		xs = append(xs, outside[n])
 	}
 	inside := newRebuild(b, func(n *ir.Node, _ []*ir.Node) *ir.Node { return become[n] })
-	next.Rows, next.Next = inside.nodes(body.Rows), inside.nodes(body.Next)
+	next.Rows, next.Next = inside.nodes(rows), inside.nodes(body.Next)
 	next.Probes = slices.Clone(body.Probes)
 	for i := range next.Probes {
 		next.Probes[i].Value = inside.node(body.Probes[i].Value)

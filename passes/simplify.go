@@ -215,6 +215,11 @@ func dropExpand(b *ir.Builder, n *ir.Node) *ir.Node {
 		if x.Op.Name == "expand" {
 			return fill(b, x.Args[0], n.Type.Dims)
 		}
+		if x.Op.Name == "dot" { // one that moves its dimensions: the product the other way round
+			if m := b.Dot(x.Args[1], x.Args[0], x.Attr.Over...); m.Type.Equal(n.Type) {
+				return m
+			}
+		}
 		return nil
 	}
 	if n.Op.Type == nil || n.Op.Variadic || len(n.Args) < 2 || n.Op.Name == "attend" || n.Op.Name == "grad" {
@@ -260,7 +265,8 @@ func viewOfView(b *ir.Builder, n *ir.Node) *ir.Node {
 	return nil
 }
 
-// sumOfRepeats: Σ over a dimension along which x is only repeated is size · x.
+// sumOfRepeats: Σ over a dimension along which x is only repeated is size · x;
+// along the others the sum is repeated, not what it sums.
 func sumOfRepeats(b *ir.Builder, n *ir.Node) *ir.Node {
 	if n.Op.Name != "sum" || n.Args[0].Op.Name != "expand" {
 		return nil
@@ -279,8 +285,8 @@ func sumOfRepeats(b *ir.Builder, n *ir.Node) *ir.Node {
 			return nil
 		}
 	}
-	if times == 1 && len(over) == len(n.Attr.Over) {
-		return nil
+	if times == 1 && len(over) > 0 {
+		return b.Sum(x, over...)
 	}
 	return b.Mul(b.Sum(x, over...), b.F(times))
 }
