@@ -96,3 +96,66 @@ func TestAttendCuts(t *testing.T) {
 		}
 	}
 }
+
+// A transposed operand is used again only while it is what it was.
+func TestTurnedOperand(t *testing.T) {
+	ks := parse(t, `kernel turned(a: f32[0,32], w: f32[48,32], o: f32[0,48] write) ints(n) {
+  tile x: f32[16,32] rows min(16, n - g)
+  tile v: f32[48,32]
+  tile y: f32[16,48] rows min(16, n - g)
+  part grid(g: n step 16) {
+    x = load a[g + r, c]
+    v = load w[r, c]
+    y = dot(x, v')
+    v = map v * 2 - 0.5
+    y += dot(x, v')
+    for i = 0 to 3 step 1 {
+      y += dot(x, v')
+      when i == 1 {
+        v = map v + 1
+      }
+    }
+    for i = 0 to 2 step 1 {
+      y += dot(x, v')
+    }
+    when n > 20 {
+      v = map v * v
+      y += dot(x, v')
+    }
+    y += dot(x, v')
+    store o[g + r, c] = y
+  }
+}`)
+	for _, m := range machines(t) {
+		p := compile(t, m, ks...)
+		for _, n := range []int64{5, 40} {
+			agree(t, m, p, ks, int(n), []int64{n}, 1e-5)
+		}
+	}
+}
+
+// What blocks of a row share is computed for each worker's piece of the row.
+func TestSharedByRow(t *testing.T) {
+	ks := parse(t, `kernel row(a: f32[0,40], w: f32[40,40], o: f32[0,160] write) ints(n) {
+  tile x: f32[5,40] rows min(5, n - g)
+  tile sq: f32[5,40] rows min(5, n - g)
+  tile norm: f32[5,1] rows min(5, n - g)
+  tile v: f32[40,40]
+  tile y: f32[5,40] rows min(5, n - g)
+  part grid(g: n step 5, h: 160 step 40) {
+    x = load a[g + r, c]
+    sq = map x * x + f32(index(g))
+    norm = sum(sq over cols)
+    v = load w[c, r]
+    y = dot(x, v)
+    y = map y / norm + f32(index(h))
+    store o[g + r, h + c] = y
+  }
+}`)
+	for _, m := range machines(t) {
+		p := compile(t, m, ks...)
+		for _, n := range []int64{1, 5, 23} {
+			agree(t, m, p, ks, int(n), []int64{n}, 1e-5)
+		}
+	}
+}

@@ -11,7 +11,7 @@ import (
 	"github.com/memc-lang/memc/ir/kernel/kerneltest"
 )
 
-var seeds = flag.Int64("seeds", 60, "random kernels to try")
+var seeds = flag.Int64("seeds", 30, "random kernels to try")
 
 // Random kernels agree with the interpreter, on every machine, and do not
 // depend on the number of workers.
