@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
-			e.Vars = append(e.Vars, "GOCACHE="+cache[0], "GOMODCACHE="+cache[1], "GOFLAGS=-mod=mod", "GOPROXY=off", "GOSUMDB=off", "GOTOOLCHAIN=local", "GOWORK=off",
+			e.Vars = append(e.Vars, "GOCACHE="+cache[0], "GOMODCACHE="+cache[1], "GOFLAGS=-mod=mod", "MEMC_CACHE=off", "GOPROXY=off", "GOSUMDB=off", "GOTOOLCHAIN=local", "GOWORK=off",
 				"MODEL="+filepath.Join(root, "models", "passkey-allmem"))
 			mods, err := filepath.Glob(filepath.Join(e.WorkDir, "*", "go.mod"))
 			if err != nil {

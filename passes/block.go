@@ -70,13 +70,17 @@ func (sc *scope) block(k *kernelBuilder, l *layout, in map[*ir.Node]bool, seq st
 			b.base[a.dim.Name] = ints.V("s")
 		}
 	}
+	var first *ir.Node // that has a place in the spec
 	for n := range in {
 		for _, a := range n.Args {
 			b.uses[a]++
 		}
-		if k.note == "" && len(n.Pos()) > 0 {
-			k.note = n.Pos()[0].String()
+		if len(n.Pos()) > 0 && (first == nil || n.ID < first.ID) {
+			first = n
 		}
+	}
+	if k.note == "" && first != nil {
+		k.note = first.Pos()[0].String()
 	}
 	return b
 }
