@@ -153,7 +153,7 @@ func (e *elab) callFn(f *fnDecl, c *call) value {
 }
 
 // fit checks a value against a parameter and gives it as the function sees it.
-func (e *elab) fit(pos lexer.Position, what string, any []*name, p *par, v value, s *scope) value {
+func (e *elab) fit(pos lexer.Position, what string, free []*name, p *par, v value, s *scope) value {
 	if isBad(v) {
 		return v
 	}
@@ -176,12 +176,12 @@ func (e *elab) fit(pos lexer.Position, what string, any []*name, p *par, v value
 			return e.errorf(pos, "%s wants %s to be %s, found %s", what, p.Name.Text, t, n.Type)
 		}
 	}
-	return e.shaped(pos, what+" wants "+p.Name.Text, any, p.Shape, n, s)
+	return e.shaped(pos, what+" wants "+p.Name.Text, free, p.Shape, n, s)
 }
 
-// shaped checks a tensor against a shape; names in any that mean nothing yet
+// shaped checks a tensor against a shape; names in free that mean nothing yet
 // come to mean the dimensions found there.
-func (e *elab) shaped(pos lexer.Position, what string, any []*name, x *shape, n *ir.Node, s *scope) value {
+func (e *elab) shaped(pos lexer.Position, what string, free []*name, x *shape, n *ir.Node, s *scope) value {
 	if e.scan != nil {
 		n = e.scan.part(e, n)
 	}
@@ -192,13 +192,13 @@ func (e *elab) shaped(pos lexer.Position, what string, any []*name, x *shape, n 
 	for k, it := range x.Items {
 		var d ir.Dim
 		at := k + skip
-		if free := freeName(it, any); free != "" {
-			if v, ok := s.vars[free].(dimV); ok {
+		if name := freeName(it, free); name != "" {
+			if v, ok := s.vars[name].(dimV); ok {
 				d = v.Dim
 			} else {
-				want = append(want, free)
+				want = append(want, name)
 				if good {
-					s.vars[free] = dimV{have[at]}
+					s.vars[name] = dimV{have[at]}
 				}
 				continue
 			}
@@ -234,12 +234,12 @@ func (e *elab) alike(a, b ir.Dim) bool {
 	return a.Same(b)
 }
 
-func freeName(it *dimItem, any []*name) string {
+func freeName(it *dimItem, free []*name) string {
 	if it.Name != nil || len(it.Value.Rest) > 0 || len(it.Value.First.Ops) > 0 || len(it.Value.First.Post.Suffix) > 0 {
 		return ""
 	}
 	id := it.Value.First.Post.Base.Name
-	if slices.ContainsFunc(any, func(a *name) bool { return a.Text == id }) {
+	if slices.ContainsFunc(free, func(a *name) bool { return a.Text == id }) {
 		return id
 	}
 	return ""

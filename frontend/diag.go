@@ -107,11 +107,11 @@ func (d *Diagnostics) plain(format string, args ...any) {
 	d.List = append(d.List, Diagnostic{Msg: fmt.Sprintf(format, args...)})
 }
 
-func (d *Diagnostics) any() bool { return len(d.List) > 0 }
+func (d *Diagnostics) faulty() bool { return len(d.List) > 0 }
 
 // orNil is d where it holds a fault, ready to print.
 func (d *Diagnostics) orNil() *Diagnostics {
-	if !d.any() {
+	if !d.faulty() {
 		return nil
 	}
 	slices.SortStableFunc(d.List, func(a, b Diagnostic) int {

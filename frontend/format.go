@@ -17,7 +17,7 @@ const width = 120
 func Format(name, src string) (string, error) {
 	d := &Diagnostics{}
 	f := parse(name, src, d)
-	if d.any() {
+	if d.faulty() {
 		return "", d.orNil()
 	}
 	w := &writer{f: f, comments: f.comments, first: true}

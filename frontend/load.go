@@ -62,17 +62,17 @@ func Load(name string, read Reader, set, config map[string]json.RawMessage) (*ir
 		return nil, e.d
 	}
 	l.load(name, src, nil)
-	if e.d.any() {
+	if e.d.faulty() {
 		return nil, e.d.orNil()
 	}
 	e.params(l.files, set, config)
 	m := &ir.Module{Spec: path.Base(name), Doc: l.files[len(l.files)-1].lead()}
 	e.globals(l.files)
-	if !e.d.any() {
+	if !e.d.faulty() {
 		e.entries(l.files[len(l.files)-1], m)
 	}
 	e.spellAll(l.files)
-	if e.d.any() {
+	if e.d.faulty() {
 		return nil, e.d.orNil()
 	}
 	m.Params = e.paramList(l.files)
@@ -189,7 +189,7 @@ func (e *elab) entries(f *file, m *ir.Module) {
 			m.Entries = append(m.Entries, g)
 		}
 	}
-	if len(m.Entries) == 0 && !e.d.any() {
+	if len(m.Entries) == 0 && !e.d.faulty() {
 		e.errorf(lexer.Position{Filename: f.name, Line: 1, Column: 1}, "the spec has no entry point: entry forward(tokens i32[t]) -> …")
 	}
 }

@@ -114,7 +114,7 @@ func (e *elab) memory(f *fnDecl, pos lexer.Position, s *scope) value {
 	if v == nil {
 		return e.errorf(f.Body.Pos, "a memory must return rows of its chunk")
 	}
-	if isBad(v) || e.d.any() {
+	if isBad(v) || e.d.faulty() {
 		return badV{}
 	}
 	results := []value{v}

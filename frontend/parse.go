@@ -22,6 +22,9 @@ var statements = func() *participle.Parser[stmt] {
 
 var opens = words("import clock param dim type rows require entry fn layer memory")
 
+// bodies are the declarations with statements in { }.
+var bodies = words("fn layer memory entry")
+
 // parse reads a file. Each declaration is parsed alone, so that a fault in one
 // leaves the others whole.
 func parse(filename, src string, d *Diagnostics) *file {
@@ -53,7 +56,7 @@ func parse(filename, src string, d *Diagnostics) *file {
 			f.decls = append(f.decls, x)
 			continue
 		}
-		if body := strings.Contains("fn layer memory entry", part[0].Value); !body || !faults(part, d) {
+		if !bodies[part[0].Value] || !faults(part, d) {
 			report(d, err, part[0])
 		}
 	}

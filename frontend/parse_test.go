@@ -39,7 +39,7 @@ rows r from t every C {
 entry forward(tokens i32[t]) -> logits f32[t, vocab_size] =
   head(repeat Block(embed(tokens), i) over "model.layers.{i}" for i in 0..n)
 `, d)
-	if d.any() {
+	if d.faulty() {
 		t.Fatal(d.Error())
 	}
 	if len(f.decls) != 11 {
