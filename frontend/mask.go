@@ -125,8 +125,11 @@ func canBe(m *ints.Expr, want bool) bool {
 			return true
 		}
 		cj, rest, ok2 := rest.Coeff("j")
+		if !ok2 {
+			return true
+		}
 		k, static := rest.IsConst()
-		if !ok2 || !static || ci != -cj {
+		if !static || ci != -cj {
 			return true
 		}
 		r := ints.Range{Lo: k, Hi: k}
