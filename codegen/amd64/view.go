@@ -1,0 +1,144 @@
+package amd64
+
+import (
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// affine is an offset of the form row*r + col*c + rest.
+type affine struct {
+	row, col int64
+	rest     *ints.Expr
+}
+
+func affineOf(off *ints.Expr) (affine, bool) {
+	cr, rest, ok := off.Coeff(kernel.Row)
+	if !ok {
+		return affine{}, false
+	}
+	cc, rest, ok := rest.Coeff(kernel.Col)
+	return affine{cr, cc, rest}, ok
+}
+
+// view makes the tile of a load an alias of the buffer where nobody can tell:
+// the load is the tile's only write, it dominates every read (after holds the
+// statements behind it in its list), the buffer is never written, and every
+// reader can use the strides.
+func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
+	t := l.Dst
+	u := b.uses[t]
+	if l.Gather != nil || l.Buf.Write || u.writes != 1 || t.Elem == kernel.I64 || !widens(l.Buf.Elem, t.Elem) || l.Buf.Elem.Size() > t.Elem.Size() {
+		return false
+	}
+	seen := 0
+	statements(after, func(s kernel.Stmt) {
+		_, reads := effects(s)
+		for _, r := range reads {
+			if r.tile == t {
+				seen++
+			}
+		}
+	})
+	if seen != len(u.reads) {
+		return false
+	}
+	size := int64(l.Buf.Elem.Size())
+	if l.Buf.Panel > 0 {
+		return b.panelView(l)
+	}
+	a, ok := affineOf(b.offset(l.Buf, l.Idx))
+	if !ok {
+		return false
+	}
+	for _, r := range u.reads {
+		switch r.role {
+		case asRows:
+			ok = t.Cols == 1 && (a.row == 1 || t.Rows == 1) || t.Cols > 1 && a.col == 1
+		case asLeft:
+			// Rows a multiple of 1 KiB apart fall into few cache sets.
+			ok = l.Buf.Elem == kernel.F32 && !(a.col == 1 && a.row*4%1024 == 0 && t.Rows > 8)
+		case asRightC:
+			ok = a.col == 1 || a.row == 1
+		case asRightR:
+			ok = a.row == 1 || a.col == 1
+		}
+		if !ok {
+			return false
+		}
+	}
+	b.places[t] = place{ptr: b.at(b.bufs[l.Buf], b.mul(b.int(a.rest), c64(size))), elem: l.Buf.Elem, row: a.row * size, col: a.col * size}
+	return true
+}
+
+// panelView is view for a buffer in panels: only as a right operand, one index
+// being n, the other k.
+func (b *block) panelView(l *kernel.Load) bool {
+	nd := len(l.Buf.Dims)
+	if nd < 2 || len(l.Idx) != nd {
+		return false
+	}
+	p := int64(l.Buf.Panel)
+	if p%lanes != 0 || p&(p-1) != 0 {
+		return false
+	}
+	n, k := l.Idx[nd-2], l.Idx[nd-1]
+	byRow := n.Has(kernel.Row)
+	over, along := kernel.Col, kernel.Row
+	if byRow {
+		over, along = kernel.Row, kernel.Col
+	}
+	cn, n0, ok := n.Coeff(over)
+	if !ok || cn != 1 || n0.Has(along) || b.multiple(n0)%p != 0 {
+		return false
+	}
+	ck, k0, ok := k.Coeff(along)
+	if !ok || ck < 1 || k0.Has(over) {
+		return false
+	}
+	idx := append([]*ints.Expr(nil), l.Idx...)
+	for _, e := range idx[:nd-2] {
+		if e.Has(kernel.Row) || e.Has(kernel.Col) {
+			return false
+		}
+	}
+	for _, r := range b.uses[l.Dst].reads {
+		if r.role != asRightC && r.role != asRightR || (r.role == asRightR) != byRow {
+			return false
+		}
+	}
+	idx[nd-2], idx[nd-1] = n0, k0
+	size := int64(l.Buf.Elem.Size())
+	at := b.int(b.offset(l.Buf, idx))
+	b.places[l.Dst] = place{ptr: b.at(b.bufs[l.Buf], b.mul(at, c64(size))), elem: l.Buf.Elem,
+		panel: &panel{size: p, stride: int64(l.Buf.Dims[nd-1]) * p * size, step: ck * p * size, byRow: byRow}}
+	return true
+}
+
+// widens says whether a buffer's elements may be loaded into a tile.
+func widens(from, to kernel.Elem) bool {
+	switch to {
+	case kernel.F32:
+		return from == kernel.F32 || from == kernel.BF16 || from == kernel.F16
+	case kernel.I32:
+		return from == kernel.I32
+	}
+	return from == kernel.I64 || from == kernel.I32
+}
+
+// adjacent says whether 16 elements are adjacent in memory, in which the
+// variable v (r or c) runs up from a multiple of 16: v is the place along a row,
+// or n in a buffer of panels, where such strips do not cross panels.
+func (b *block) adjacent(buf *kernel.Buf, idx []*ints.Expr, v string) bool {
+	nd := len(idx)
+	for i, e := range idx {
+		if e.Has(v) && !(i == nd-1 && buf.Panel == 0 || i == nd-2 && buf.Panel > 0) {
+			return false
+		}
+	}
+	if buf.Panel == 0 {
+		k, _, ok := idx[nd-1].Coeff(v)
+		return ok && k == 1
+	}
+	k, n0, ok := idx[nd-2].Coeff(v)
+	return ok && k == 1 && buf.Panel%lanes == 0 && b.multiple(n0)%lanes == 0
+}
