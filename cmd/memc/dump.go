@@ -17,7 +17,7 @@ import (
 
 type dumpCmd struct {
 	source
-	After  string `placeholder:"PASS" help:"Show the graph after this pass, or after all of them in turn; without it after the last."`
+	After  string `placeholder:"PASS" help:"Show the graph after this pass (spec: before any), or after all of them in turn; without it after the last."`
 	Level  string `default:"graph" enum:"graph,kernel,plan,llvm,asm,ptx" help:"What to show: ${enum} (${default})."`
 	Target string `placeholder:"T" help:"The target whose kernels, plan or code are shown."`
 	HTML   string `name:"html" placeholder:"FILE" help:"Write a page with a column for each pass."`
@@ -48,8 +48,8 @@ func (c *dumpCmd) Run(a *app) error {
 		return usage("--html shows the graph after every pass; --level and --after do not go with it")
 	}
 	names := passNames()
-	if c.After != "" && c.After != "all" && !slices.Contains(names, c.After) {
-		return usage("--after %s: there is no such pass; passes are all, %s", c.After, strings.Join(names, ", "))
+	if c.After != "" && c.After != "all" && c.After != unchanged && !slices.Contains(names, c.After) {
+		return usage("--after %s: there is no such pass; passes are all, spec, %s", c.After, strings.Join(names, ", "))
 	}
 	target, err := c.target()
 	if err != nil {
@@ -107,6 +107,9 @@ func (c *dumpCmd) Run(a *app) error {
 	})
 }
 
+// unchanged is what the graph before all passes is called.
+const unchanged = "spec"
+
 func passNames() []string {
 	var names []string
 	for _, p := range passes.Table {
@@ -145,7 +148,7 @@ func (c *dumpCmd) target() (string, error) {
 // graphs gives the graph before the passes and after each, unchanged ones merged
 // under one name.
 func graphs(m *ir.Module) ([]section, error) {
-	out := []section{{"spec", m.String()}}
+	out := []section{{unchanged, m.String()}}
 	for _, p := range passes.Table {
 		next := *m
 		next.Entries = nil

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -129,14 +130,9 @@ func fail(stderr io.Writer, err error) int {
 	return exitInput
 }
 
-// settings reports whether every fault is one of the command line's --set.
+// settings reports whether a fault is one of the command line's --set.
 func settings(d *frontend.Diagnostics) bool {
-	for _, x := range d.List {
-		if !strings.HasPrefix(x.Msg, "--set ") {
-			return false
-		}
-	}
-	return true
+	return slices.ContainsFunc(d.List, func(x frontend.Diagnostic) bool { return strings.HasPrefix(x.Msg, "--set ") })
 }
 
 // print writes a command's result: v with --json, else what text writes.
