@@ -157,10 +157,14 @@ func sumOfProducts(b *ir.Builder, n *ir.Node) *ir.Node {
 			right = b.Sum(right, o)
 		}
 	}
+	one := func(o string) bool { d := left.Type.Dims[left.Type.Find(o)]; return d.Static() && d.Size == 1 }
 	var s *ir.Node
-	if len(both) == 0 {
+	switch {
+	case len(both) == 0:
 		s = b.Mul(left, right)
-	} else {
+	case slices.ContainsFunc(both, one):
+		return nil // see dotOfOne
+	default:
 		s = b.Dot(left, right, both...)
 	}
 	if neg {

@@ -167,6 +167,9 @@ var structural = []struct {
 	{"sum-of-products", sumOfProducts},
 	{"dot-of-lazy", dotOfLazy},
 	{"running-sum", runningSum},
+	{"sum-in-steps", sumInSteps},
+	{"dot-of-one", dotOfOne},
+	{"dot-over-one", dotOverOne},
 }
 
 // fired, where a test sets it, is told the name of each rewrite that is applied.
