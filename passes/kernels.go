@@ -209,7 +209,16 @@ func (sc *scope) address(k *kernelBuilder, n *ir.Node, idx map[string]*ints.Expr
 // addressFlat is address for an element given by its place in the row-major
 // order of the static dimensions.
 func (sc *scope) addressFlat(k *kernelBuilder, n *ir.Node, row, flat *ints.Expr) (*store, []*ints.Expr) {
-	if s := sc.find(n); s != nil && (s.kind == storeRows || s.kind == storeFlat) {
+	s := sc.find(n)
+	switch n.Op.Name {
+	case "weight":
+		s = sc.lw.weight(n)
+	case "table":
+		s = sc.lw.table(n)
+	case "state":
+		s = sc.lw.states[n.Attr.Name]
+	}
+	if s != nil && (s.kind == storeRows || s.kind == storeFlat) {
 		return s, sc.indexFlat(k, s, n.Type, row, flat)
 	}
 	if n.Op.Name == "view" {
