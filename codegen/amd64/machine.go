@@ -8,15 +8,15 @@
 //
 // Blocks of all parts are numbered one after another; a worker takes a
 // contiguous share. What does not depend on a grid's last axis is computed once
-// for the neighbours along it. A tile lives in the worker's scratch memory in rows padded
-// to 16 elements (a tile of one column is a dense vector), or is a view of a
-// buffer where it is only read and the addresses allow it; tiles that are never
-// in use together share memory. Maps run in strips
-// of 16 lanes with the whole expression in registers; products run in register
-// tiles, one chain of fused multiply-adds over k for each element, so that a
-// result does not depend on tile sizes, valid counts, views or workers.
-// Nothing outside a tile's valid region is ever stored to a buffer; up to 64
-// bytes behind a buffer's rows may be read.
+// for the neighbours along it. A tile lives in the worker's scratch memory in
+// rows padded to 16 elements (a tile of one column is a dense vector), or is a
+// view of a buffer where it is only read and the addresses allow it; tiles that
+// are never in use together share memory. Maps run in strips of 16 lanes with
+// the whole expression in registers. Products run in register tiles, one chain
+// of fused multiply-adds over k for each element, so that a result does not
+// depend on tile sizes, valid counts, views or workers. Nothing outside a
+// tile's valid region is ever stored to a buffer; up to 64 bytes behind a
+// buffer may be read.
 //
 // The floating-point environment is left alone: denormal numbers count, and
 // rounding is to nearest.
