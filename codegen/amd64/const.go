@@ -37,8 +37,6 @@ func floatText(x float32) string {
 	return fmt.Sprintf("0x%016X", math.Float64bits(float64(x)))
 }
 
-func num(x float32) value.Value { return &literal{f32, floatText(x)} }
-
 // each is the vector constant with element(i) in lane i.
 func each(t *types.VectorType, element func(i int) string) value.Value {
 	var b strings.Builder
