@@ -1,0 +1,128 @@
+package memc_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/memc-lang/memc"
+	"github.com/memc-lang/memc/codegen/ptx"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// ptxSets are the parameters with which specs that have no golden case are
+// printed: sizes that no tile divides, and whole ones.
+var ptxSets = map[string][]string{
+	"specs/bench/attend.spec":   {`{"heads": 4, "kv_heads": 2, "head_dim": 16, "window": 24, "sinks": 2}`, `{"heads": 2, "kv_heads": 2, "head_dim": 128}`},
+	"specs/bench/contract.spec": {`{"K": 48, "N": 20}`, `{"K": 512, "N": 256, "weights": "bf16"}`, `{"K": 33, "N": 65, "weights": "f16"}`},
+	"specs/bench/recur.spec":    {`{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16}`, `{"heads": 1, "dim": 128, "hidden": 128, "chunk": 64}`},
+	"specs/bench/hybrid.spec":   {`{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16, "kv_heads": 1, "head_dim": 16, "window": 24}`},
+	"testdata/specs/huber.spec": {`{}`}, "testdata/specs/summaries.spec": {`{}`},
+}
+
+// everySpec gives each spec with each set of parameters that tests have for it.
+func everySpec(t *testing.T) map[string][]map[string]json.RawMessage {
+	t.Helper()
+	out := map[string][]map[string]json.RawMessage{}
+	for spec, sets := range ptxSets {
+		for _, s := range sets {
+			set := map[string]json.RawMessage{}
+			if err := json.Unmarshal([]byte(s), &set); err != nil {
+				t.Fatal(err)
+			}
+			out[spec] = append(out[spec], set)
+		}
+	}
+	dirs, _ := filepath.Glob("testdata/golden/*")
+	for _, dir := range dirs {
+		c := readCase(t, dir)
+		out[c.spec()] = append(out[c.spec()], c.Set)
+	}
+	for _, pattern := range []string{"specs/*.spec", "specs/bench/*.spec", "testdata/specs/*.spec"} {
+		files, _ := filepath.Glob(pattern)
+		for _, f := range files {
+			if len(out[f]) == 0 {
+				t.Errorf("no test has parameters for %s", f)
+			}
+		}
+	}
+	return out
+}
+
+// lowerFor gives the kernels of a spec for a target, with names of their own,
+// each text once: known holds those of earlier calls.
+func lowerFor(t *testing.T, spec string, set map[string]json.RawMessage, target string, known map[string]bool) []*kernel.Kernel {
+	t.Helper()
+	o := memc.Options{Set: set}
+	m, err := memc.Load(spec, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = memc.Optimise(m, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	p, err := memc.Lower(m, target, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []*kernel.Kernel
+	for _, k := range p.Kernels {
+		k.Name, _, _ = strings.Cut(k.Name, "(")
+		name := k.Name
+		k.Name = "k"
+		text := k.String()
+		k.Name = fmt.Sprintf("%s_%d", name, len(known))
+		if !known[text] {
+			known[text] = true
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// assembler finds ptxas; where it must be there, CI says so.
+func assembler(t *testing.T) string {
+	t.Helper()
+	path, err := ptx.FindPtxas("")
+	if err != nil && os.Getenv("CI") != "" {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Skip(err)
+	}
+	return path
+}
+
+// TestAssemblerTakesEverySpec: NVIDIA's assembler has nothing to say against any
+// kernel of any spec, on any architecture.
+func TestAssemblerTakesEverySpec(t *testing.T) {
+	path := assembler(t)
+	for spec, sets := range everySpec(t) {
+		t.Run(strings.TrimSuffix(filepath.Base(spec), ".spec"), func(t *testing.T) {
+			known := map[string]bool{}
+			var ks []*kernel.Kernel
+			for _, set := range sets {
+				ks = append(ks, lowerFor(t, spec, set, "sm_80", known)...)
+			}
+			for _, target := range []string{"sm_80", "sm_86", "sm_89", "sm_90", "sm_90a"} {
+				t.Run(target, func(t *testing.T) {
+					t.Parallel()
+					m, err := ptx.Print(ks, target)
+					if err != nil {
+						t.Fatal(err)
+					}
+					a, err := ptx.Assemble(t.Context(), path, m.Text, target)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(a.Warnings) > 0 || len(a.Usage) != len(ks) {
+						t.Errorf("%d of %d kernels; %q", len(a.Usage), len(ks), a.Warnings)
+					}
+				})
+			}
+		})
+	}
+}
