@@ -433,6 +433,12 @@ func (b *block) gather(n *ir.Node, rd, cd string) *kernel.Tile {
 		fail(n, "row numbers of two dimensions are not compiled; found %s", idx.Type)
 	}
 	pick := b.indexTile(idx, row)
+	if row != "" && !b.has(idx, row) { // one number for all rows of the tile
+		one := pick
+		pick = b.k.tile(one.Elem, 1, 1, nil, nil)
+		pick.Rows, pick.ValidRows = b.span(dimOf(n, row))
+		b.emit(b.phaseOf(n), &kernel.Map{Dst: pick, Expr: kernel.R(one), Note: note(n)})
+	}
 	at := b.indices(n, row, col)
 	first := table.Type.Dims[0]
 	x := ints.V(kernel.Pick)

@@ -467,7 +467,7 @@ func (lw *lowerer) keep(n *ir.Node, asKeys, blocks bool) *store {
 	k := n.Attr.Keep
 	h := &history{keep: k, blocks: blocks, clock: t.Clock(), written: map[*scope]bool{}}
 	s := &store{kind: storeHistory, history: h}
-	b := plan.Buffer{Name: n.Attr.Name, Class: plan.State, Elem: t.Elem, From: -1}
+	b := plan.Buffer{Name: n.Attr.Name, Class: plan.State, Elem: storeElem(t.Elem), From: -1}
 	slab := lw.clockCap(t.Clock())
 	if blocks {
 		switch {
