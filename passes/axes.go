@@ -137,6 +137,9 @@ func lay(s *set, t Tiling, chain bool, seq string) (*layout, bool) {
 				return nil, false
 			}
 		}
+		if (n.Op.Name == "gather" || n.Op.Name == "take") && s.nodes[n.Args[0]] {
+			return nil, false // rows by number are read from memory
+		}
 		if isDot(n) {
 			dots++
 			for _, a := range n.Args {

@@ -170,6 +170,9 @@ func (sc *scope) address(k *kernelBuilder, n *ir.Node, idx map[string]*ints.Expr
 			if m, ok := sameShape(n, idx); ok {
 				return sc.address(k, x, m)
 			}
+			if s := sc.keptBelow(n); s != nil {
+				return s, sc.historyIndex(k, s, n.Type, idx)
+			}
 			row, flat := flatten(n.Type, idx)
 			return sc.addressFlat(k, x, row, flat)
 		}
@@ -204,6 +207,18 @@ func (sc *scope) address(k *kernelBuilder, n *ir.Node, idx map[string]*ints.Expr
 		}
 	}
 	panic(fmt.Errorf("%s of type %s has no address", n.Op.Name, n.Type))
+}
+
+// keptBelow gives the history of a completed chunk's rows that n, row by row, is
+// a view of: its rows lie flat, whatever their dimensions.
+func (sc *scope) keptBelow(n *ir.Node) *store {
+	for n.Op.Name == "view" && len(n.Type.Dims) > 0 && len(n.Args[0].Type.Dims) > 0 && n.Type.Dims[0].Same(n.Args[0].Type.Dims[0]) {
+		n = n.Args[0]
+	}
+	if s := sc.lw.states[n.Attr.Name]; n.Op.Name == "kept" && s != nil && !s.history.blocks {
+		return s
+	}
+	return nil
 }
 
 // addressFlat is address for an element given by its place in the row-major
