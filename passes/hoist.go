@@ -60,7 +60,9 @@ func hoistScan(b *ir.Builder, scan *ir.Node, args []*ir.Node) (s *ir.Node, resul
 	}
 	after := maps.Clone(outside)
 	for i, r := range rows {
-		after[r] = b.Result(s, i)
+		if outside[r] == nil {
+			after[r] = b.Result(s, i)
+		}
 	}
 	for _, n := range order {
 		if behind[n] {
@@ -70,7 +72,11 @@ func hoistScan(b *ir.Builder, scan *ir.Node, args []*ir.Node) (s *ir.Node, resul
 		}
 	}
 	for _, r := range body.Rows {
-		results = append(results, after[r])
+		if i := slices.Index(rows, r); i >= 0 {
+			results = append(results, b.Result(s, i))
+		} else {
+			results = append(results, after[r])
+		}
 	}
 	return s, results
 }
@@ -128,18 +134,21 @@ func tail(body *ir.Region, order []*ir.Node, outside map[*ir.Node]*ir.Node) map[
 	return behind
 }
 
-// cut lists the rows that a scan must give where the nodes of behind leave it.
+// cut lists the rows that a scan must give where the nodes of behind leave it:
+// what they read of it, and every result that is not theirs.
 func cut(body *ir.Region, behind map[*ir.Node]bool, outside map[*ir.Node]*ir.Node) []*ir.Node {
 	var rows []*ir.Node
 	need := func(n *ir.Node) {
-		if !behind[n] && outside[n] == nil && !slices.Contains(rows, n) {
+		if !behind[n] && !slices.Contains(rows, n) {
 			rows = append(rows, n)
 		}
 	}
 	for _, n := range ir.Postorder(body.Rows...) {
 		if behind[n] {
 			for _, a := range n.Args {
-				need(a)
+				if outside[a] == nil {
+					need(a)
+				}
 			}
 		}
 	}

@@ -56,7 +56,10 @@ func newPlanMachine(p *passes.Program, weights map[string][]float32) (*planMachi
 			copy(mem, b.Data)
 		case plan.State:
 			if b.From >= 0 {
-				copy(mem, m.mem[b.From])
+				from := &p.Plan.Buffers[b.From]
+				for e := range int64(len(mem) / b.Elem.Size()) {
+					mem.SetFloat(b.Elem, e, m.mem[b.From].Float(from.Elem, e))
+				}
 			} else if b.Fill != 0 {
 				for e := 0; e+4 <= len(mem); e += 4 {
 					binary.LittleEndian.PutUint32(mem[e:], math.Float32bits(float32(b.Fill)))
@@ -153,8 +156,11 @@ func (m *planMachine) slab(entry string, in map[string]*ir.Tensor, n int, out ma
 		loop := slices.IndexFunc(p.Loops, func(l plan.Loop) bool { return l.Name == b.Loop })
 		for turn := range m.d.Turns[loop] {
 			if m.d.Done[m.d.First[loop]+turn] {
-				name := b.Name[strings.LastIndexByte(b.Name, '.')+1:]
-				m.probes = append(m.probes, ir.ProbeValue{Name: name, Chunk: m.chunks[i], Value: m.mem[i].Float(b.Elem, turn)})
+				scan, name := strings.TrimPrefix(b.Name, entry+"."), ""
+				if at := strings.LastIndexByte(scan, '.'); at >= 0 {
+					scan, name = scan[:at], scan[at+1:]
+				}
+				m.probes = append(m.probes, ir.ProbeValue{Name: name, Scan: scan, Chunk: m.chunks[i], Value: m.mem[i].Float(b.Elem, turn)})
 				m.chunks[i]++
 			}
 		}

@@ -172,7 +172,7 @@ func (r results) differBy(want results, most float64) error {
 	}
 	for i, w := range inOrder(want.probes) {
 		p := inOrder(r.probes)[i]
-		if p.Name != w.Name || p.Chunk != w.Chunk || !(math.Abs(p.Value-w.Value) <= most*(1+math.Abs(w.Value))) {
+		if p.Scan+"."+p.Name != w.Scan+"."+w.Name || p.Chunk != w.Chunk || !(math.Abs(p.Value-w.Value) <= most*(1+math.Abs(w.Value))) {
 			return fmt.Errorf("probe %v, want %v", p, w)
 		}
 	}
@@ -183,7 +183,7 @@ func (r results) differBy(want results, most float64) error {
 func inOrder(ps []ir.ProbeValue) []ir.ProbeValue {
 	ps = slices.Clone(ps)
 	slices.SortStableFunc(ps, func(a, b ir.ProbeValue) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Chunk, b.Chunk))
+		return cmp.Or(cmp.Compare(a.Scan+"."+a.Name, b.Scan+"."+b.Name), cmp.Compare(a.Chunk, b.Chunk))
 	})
 	return ps
 }

@@ -147,8 +147,7 @@ func (s *streamer) scan(n *ir.Node, args []*ir.Node) *ir.Node {
 		case m.Op.Name == "index" && m.Attr.Clock == chunk:
 			return s.b.Must("iota", ir.Attr{Dims: []ir.Dim{full}})
 		case m.Op.Name == "rows":
-			picked := s.b.Must("table", ir.Attr{Elem: elem.I64, Dims: []ir.Dim{{Name: m.Attr.Dim, Size: len(m.Attr.Ints)}}, Ints: m.Attr.Ints})
-			return s.b.Must("gather", ir.Attr{}, a[0], picked)
+			return pick(s.b, a[0], full.Name, ir.Dim{Name: m.Attr.Dim, Size: len(m.Attr.Ints)}, m.Attr.Ints)
 		}
 		attr := m.Attr
 		attr.Dims = redim(attr.Dims, chunk, full)
@@ -173,4 +172,17 @@ func (s *streamer) scan(n *ir.Node, args []*ir.Node) *ir.Node {
 		return nil
 	}
 	return sc
+}
+
+// pick gives rows of a complete chunk along the dimension to: a slice where they
+// follow each other.
+func pick(b *ir.Builder, x *ir.Node, rows string, to ir.Dim, numbers []int64) *ir.Node {
+	for i, r := range numbers {
+		if r != numbers[0]+int64(i) {
+			picked := b.Must("table", ir.Attr{Elem: elem.I64, Dims: []ir.Dim{to}, Ints: numbers})
+			return b.Must("gather", ir.Attr{}, x, picked)
+		}
+	}
+	part := b.Must("slice", ir.Attr{Dim: rows, Start: int(numbers[0]), Size: len(numbers)}, x)
+	return b.Must("view", ir.Attr{Dims: append([]ir.Dim{to}, x.Type.Dims[1:]...)}, part)
 }
