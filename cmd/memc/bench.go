@@ -64,14 +64,17 @@ type benchReport struct {
 	Decode         *measured      `json:"decode,omitempty"` // where both are timed
 }
 
+// mostTokens bounds what is drawn for one call.
+const mostTokens = 1 << 26
+
 func (c *benchCmd) check() error {
 	if c.Tokens == nil && c.Decode == nil {
 		n := int64(1024)
 		c.Tokens = &n
 	}
 	for _, n := range []*int64{c.Tokens, c.Decode} {
-		if n != nil && (*n < 1 || *n > 1<<31) {
-			return usage("%d tokens: from 1 to %d can be timed", *n, int64(1)<<31)
+		if n != nil && (*n < 1 || *n > mostTokens) {
+			return usage("%d tokens: from 1 to %d can be timed", *n, mostTokens)
 		}
 	}
 	if c.Repeat != nil && *c.Repeat < 1 {

@@ -66,16 +66,32 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 // exited ends parsing where help was asked for.
 type exited int
 
+// internal is the error of a panic.
+type internal struct{ what any }
+
+func (i internal) Error() string {
+	return fmt.Sprintf("internal error (a bug in memc, not in its input): %v", i.what)
+}
+
+// guarded runs f, which may run in a goroutine of its own, and gives a panic as
+// an error.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = internal{r}
+		}
+	}()
+	return f()
+}
+
 // run runs one command line and gives its exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	defer func() {
-		switch r := recover().(type) {
-		case nil:
-		case exited:
-			code = int(r)
-		default:
-			fmt.Fprintf(stderr, "error: internal error (a bug in memc, not in its input): %v\n", r)
-			code = exitInput
+		if r := recover(); r != nil {
+			asked, ok := r.(exited)
+			if code = int(asked); !ok {
+				code = fail(stderr, internal{r})
+			}
 		}
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -244,7 +244,12 @@ func (t *task) run(streams []stream) (right []bool, state int64, err error) {
 				if stop {
 					return
 				}
-				ok, bytes, failed := t.one(&streams[i], max(1, t.threads/workers))
+				var ok bool
+				var bytes int64
+				failed := guarded(func() (err error) {
+					ok, bytes, err = t.one(&streams[i], max(1, t.threads/workers))
+					return err
+				})
 				mu.Lock()
 				right[i], state = ok, max(state, bytes)
 				if err == nil {

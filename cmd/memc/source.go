@@ -183,10 +183,13 @@ type program struct {
 	compileSeconds float64 // how long compiling took, when it was compiled; 0 for an artifact
 }
 
+// maxThreads is the most threads of a call.
+const maxThreads = 1024
+
 // program compiles the source where that is needed and opens it for a target.
 func (s *source) program(a *app, e engine) (*program, error) {
-	if e.Threads < 0 {
-		return nil, usage("--threads %d: there is at least one thread", e.Threads)
+	if e.Threads < 0 || e.Threads > maxThreads {
+		return nil, usage("--threads %d: from 1 to %d", e.Threads, maxThreads)
 	}
 	if e.Target != "" && !slices.Contains(memc.Targets, e.Target) {
 		return nil, usage("--target %s: there is no such target; targets are %s", e.Target, strings.Join(memc.Targets, ", "))

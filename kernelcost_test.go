@@ -1,0 +1,64 @@
+package memc
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+// TestKernelCosts: every group's work belongs to a kernel of the plan, and the
+// kernels' flops together are the call's.
+func TestKernelCosts(t *testing.T) {
+	set := func(kv ...string) map[string]json.RawMessage {
+		m := map[string]json.RawMessage{}
+		for i := 0; i < len(kv); i += 2 {
+			m[kv[i]] = json.RawMessage(kv[i+1])
+		}
+		return m
+	}
+	for _, c := range []struct {
+		spec   string
+		set    map[string]json.RawMessage
+		tokens int64
+		flops  int64 // of all, 0: not worked out by hand
+	}{
+		{"specs/bench/contract.spec", set("K", "64", "N", "32"), 10, 2 * 64 * 32 * 10},
+		{"specs/bench/attend.spec", set("heads", "2", "kv_heads", "1", "head_dim", "16", "window", "8"), 100, 2 * 2 * 2 * 16 * (100*8 - 7*8/2)},
+		{"specs/bench/recur.spec", benchOptions().Set, 160, 0},
+		{"specs/bench/hybrid.spec", set("heads", "2", "kv_heads", "1", "head_dim", "16", "dim", "16", "hidden", "32", "chunk", "16", "window", "8"), 100, 0},
+	} {
+		m, err := Load(c.spec, Options{Set: c.set})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err = Optimise(m, true, nil); err != nil {
+			t.Fatal(err)
+		}
+		p, err := Lower(m, "avx512", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := m.Entries[0]
+		want, err := g.Cost(0, c.tokens)
+		if err != nil {
+			t.Fatal(err)
+		}
+		costs := KernelCosts(g, p.Plan, 0, c.tokens)
+		if costs == nil {
+			t.Errorf("%s: groups and launches do not pair off", c.spec)
+			continue
+		}
+		sum := int64(0)
+		for name, k := range costs {
+			sum += k.Flops
+			if k.Bytes <= 0 {
+				t.Errorf("%s: the kernel %s moves %d bytes", c.spec, name, k.Bytes)
+			}
+		}
+		if c.flops != 0 && want.Flops != c.flops {
+			t.Errorf("%s: %d flops, want %d", c.spec, want.Flops, c.flops)
+		}
+		if d := float64(sum-want.Flops) / float64(want.Flops); d < -0.1 || d > 0.01 {
+			t.Errorf("%s: the kernels have %d flops together, the call has %d", c.spec, sum, want.Flops)
+		}
+	}
+}
