@@ -51,7 +51,7 @@ func walk(t *testing.T, visit func(name string)) {
 			return err
 		case d.IsDir() && (name == "bin" || strings.HasPrefix(d.Name(), ".") && name != "." && name != ".ci"):
 			return fs.SkipDir
-		case !d.IsDir():
+		case d.Type().IsRegular():
 			visit(filepath.ToSlash(name))
 		}
 		return nil
