@@ -66,10 +66,11 @@ func (c *dumpCmd) Run(a *app) error {
 	r := dumped{Spec: in.name(), Level: c.Level, Target: target}
 	switch {
 	case c.Level != "graph":
-		var s section
-		if s, err = c.low(a, m, target, in); err == nil {
-			r.Sections = []section{s}
+		s, kept := c.kept(in, target)
+		if !kept {
+			s, err = c.low(a, m, target, in)
 		}
+		r.Sections = []section{s}
 	default:
 		r.Sections, err = graphs(m)
 	}
@@ -167,6 +168,21 @@ func graphs(m *ir.Module) ([]section, error) {
 		}
 	}
 	return out, nil
+}
+
+// kept gives a text that an artifact holds as it was compiled.
+func (c *dumpCmd) kept(in *input, target string) (section, bool) {
+	if in.artifact == nil || c.NoFuse {
+		return section{}, false
+	}
+	t := in.artifact.Find(target)
+	switch {
+	case t != nil && c.Level == "plan":
+		return section{"plan for " + target, t.Plan}, true
+	case t != nil && c.Level == "ptx":
+		return section{"ptx for " + target, string(t.Code)}, true
+	}
+	return section{}, false
 }
 
 // low gives a text below the graph.

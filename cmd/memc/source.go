@@ -263,10 +263,10 @@ func (w *weights) load(p *program) (*runtime.Weights, error) {
 		return p.LoadWeights(w.Weights)
 	case w.Seed != nil:
 		return p.DrawWeights(*w.Seed)
-	case p.in.folder != "":
-		return p.LoadWeights(p.in.folder)
 	case len(p.Params()) == 0:
 		return p.DrawWeights(0)
+	case p.in.folder != "":
+		return p.LoadWeights(p.in.folder)
 	}
 	return nil, usage("%s reads %d weights: --weights says where they are, --seed draws them", p.Name(), len(p.Params()))
 }
