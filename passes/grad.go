@@ -40,27 +40,38 @@ func derive(b *ir.Builder, dim string, ell, w *ir.Node) (*ir.Node, error) {
 			return nil, fmt.Errorf("no gradient goes through scan: %s", n.Op.NoGrad)
 		}
 	}
+	depends, err := flow(ell, w)
+	if err != nil {
+		return nil, err
+	}
 	if dim != "" {
-		rows := ell.Type.Dims[0]
-		copies := b.Must("expand", ir.Attr{Dims: append([]ir.Dim{rows}, w.Type.Dims...)}, w)
-		ell = newRebuild(b, func(n *ir.Node, _ []*ir.Node) *ir.Node {
-			if n == w {
-				return copies
+		for _, n := range ir.Postorder(ell) {
+			if depends[n] && n != w && ir.MixesRows(n) {
+				return nil, fmt.Errorf("the loss of a row depends on other rows through %s: it has no gradient per %s", n.Op.Name, dim)
 			}
-			return nil
+		}
+		copies := b.Must("expand", ir.Attr{Dims: append([]ir.Dim{ell.Type.Dims[0]}, w.Type.Dims...)}, w)
+		ell = newRebuild(b, func(n *ir.Node, args []*ir.Node) *ir.Node {
+			switch {
+			case n == w:
+				return copies
+			case slices.Equal(args, n.Args):
+				return n
+			}
+			m, err := overRows(b, n, args, ell.Type.Dims[0])
+			if err != nil && !depends[n] {
+				return n // no gradient flows here: it may as well look at w itself
+			} else if err != nil {
+				panic(err)
+			}
+			return m
 		}).node(ell)
 		w = copies
+		if depends, err = flow(ell, w); err != nil {
+			return nil, err
+		}
 	}
 	order := ir.Postorder(ell)
-	depends := map[*ir.Node]bool{w: true}
-	for _, n := range order {
-		if slices.ContainsFunc(n.Args, func(a *ir.Node) bool { return depends[a] }) {
-			depends[n] = true
-		}
-		if dim != "" && depends[n] && ir.MixesRows(n) {
-			return nil, fmt.Errorf("the loss of a row depends on other rows through %s: it has no gradient per %s", n.Op.Name, dim)
-		}
-	}
 	zero := b.Must("expand", ir.Attr{Dims: w.Type.Dims}, b.F(0))
 	if !depends[ell] {
 		return zero, nil
@@ -70,15 +81,6 @@ func derive(b *ir.Builder, dim string, ell, w *ir.Node) (*ir.Node, error) {
 		dy := adj[n]
 		if dy == nil || n == w || !depends[n] {
 			continue
-		}
-		if n.Op.Name == "stop" {
-			continue
-		}
-		if n.Op.Grad == nil {
-			if !n.Type.Elem.Float() {
-				continue // no gradient flows through integers and tests
-			}
-			return nil, fmt.Errorf("no gradient goes through %s: %s", n.Op.Name, n.Op.NoGrad)
 		}
 		b.At = n.Pos()
 		for i, d := range n.Op.Grad(b, n, dy) {
@@ -97,6 +99,42 @@ func derive(b *ir.Builder, dim string, ell, w *ir.Node) (*ir.Node, error) {
 		return zero, nil
 	}
 	return adj[w], nil
+}
+
+// flow finds the nodes below ell through which a gradient flows back to w: none
+// flows through integers, tests and stop.
+func flow(ell, w *ir.Node) (map[*ir.Node]bool, error) {
+	depends := map[*ir.Node]bool{w: true}
+	for _, n := range ir.Postorder(ell) {
+		if n == w || n.Op.Name == "stop" || !slices.ContainsFunc(n.Args, func(a *ir.Node) bool { return depends[a] }) {
+			continue
+		}
+		if n.Body == nil && !n.Type.Elem.Float() {
+			continue
+		}
+		if n.Op.Grad == nil {
+			return nil, fmt.Errorf("no gradient goes through %s: %s", n.Op.Name, n.Op.NoGrad)
+		}
+		depends[n] = true
+	}
+	return depends, nil
+}
+
+// overRows is n over operands of which some have got rows. An op that says its
+// dimensions itself says the rows too.
+func overRows(b *ir.Builder, n *ir.Node, args []*ir.Node, rows ir.Dim) (*ir.Node, error) {
+	attr := n.Attr
+	if (n.Op.Name == "view" || n.Op.Name == "expand") && n.Type.Clock() == nil {
+		attr.Dims = append([]ir.Dim{rows}, attr.Dims...)
+	}
+	if n.Op.Name == "concat" {
+		for i, a := range args {
+			if a.Type.Clock() == nil {
+				args[i] = fill(b, a, append([]ir.Dim{rows}, a.Type.Dims...))
+			}
+		}
+	}
+	return b.Make(n.Op.Name, attr, args...)
 }
 
 // reads reports whether a body takes w from outside.

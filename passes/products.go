@@ -136,7 +136,7 @@ func sumOfProducts(b *ir.Builder, n *ir.Node) *ir.Node {
 		left, right, ok = outer(b, fs, nil)
 	}
 	if !ok {
-		return nil
+		return pullOut(b, fs, neg, over)
 	}
 	// A summed dimension that one side alone has is summed there first.
 	var both, only []string
@@ -168,6 +168,34 @@ func sumOfProducts(b *ir.Builder, n *ir.Node) *ir.Node {
 		s = b.Dot(left, right, both...)
 	}
 	if neg {
+		s = b.Neg(s)
+	}
+	return s
+}
+
+// pullOut takes factors that have no summed dimension out of a sum, where what is
+// left falls into two sides.
+func pullOut(b *ir.Builder, fs []*ir.Node, neg bool, over []string) *ir.Node {
+	var in, out []*ir.Node
+	for _, f := range fs {
+		if slices.ContainsFunc(over, func(o string) bool { return has(f, o) }) {
+			in = append(in, f)
+		} else {
+			out = append(out, f)
+		}
+	}
+	if len(out) == 0 || len(in) < 2 {
+		return nil
+	}
+	p := product(b, in)
+	if slices.ContainsFunc(over, func(o string) bool { return !has(p, o) }) {
+		return nil
+	}
+	s := sumOfProducts(b, b.Sum(p, over...))
+	if s == nil {
+		return nil
+	}
+	if s = b.Mul(product(b, out), s); neg {
 		s = b.Neg(s)
 	}
 	return s
