@@ -365,8 +365,11 @@ func (b *bench) summary(seconds []float64, pos, tokens int64) (measured, error) 
 	return measured{tokens, seconds, median, float64(tokens) / median, cost.Flops, float64(cost.Flops) / median / 1e9, cost.Bytes}, nil
 }
 
-// kernels times each kernel in one more run of what the report's numbers are of,
-// launched one by one.
+// profiledRuns is how often each kernel is timed; it is odd.
+const profiledRuns = 5
+
+// kernels times each kernel in more runs of what the report's numbers are of,
+// launched one by one, and gives the medians.
 func (b *bench) kernels(r *benchReport) ([]kernelReport, error) {
 	out := []kernelReport{}
 	if b.plan == nil {
@@ -391,24 +394,33 @@ func (b *bench) kernels(r *benchReport) ([]kernelReport, error) {
 	if err := run(); err != nil {
 		return nil, err
 	}
-	before := slices.Clone(s.Profile())
-	if err := s.ReadState(state); err != nil {
-		return nil, err
-	}
-	if err := run(); err != nil {
-		return nil, err
+	var calls []int64           // of each kernel in a run
+	var times [][]time.Duration // of each kernel in each run
+	for range profiledRuns {
+		before := slices.Clone(s.Profile())
+		if err := s.ReadState(state); err != nil {
+			return nil, err
+		}
+		if err := run(); err != nil {
+			return nil, err
+		}
+		after := s.Profile()
+		if times == nil {
+			times, calls = make([][]time.Duration, len(after)), make([]int64, len(after))
+		}
+		for i, k := range after {
+			calls[i] = k.Calls - before[i].Calls
+			times[i] = append(times[i], k.Time-before[i].Time)
+		}
 	}
 	costs := memc.KernelCosts(b.graph, b.plan, 0, r.Tokens)
 	for i, k := range s.Profile() {
-		if i < len(before) {
-			k.Calls -= before[i].Calls
-			k.Time -= before[i].Time
-		}
-		if k.Calls == 0 {
+		if calls[i] == 0 {
 			continue // of another entry point
 		}
+		slices.Sort(times[i])
 		c := costs[k.Kernel]
-		x := kernelReport{Name: k.Kernel, Schedule: memc.Schedule(k.Kernel), Calls: k.Calls, Seconds: k.Time.Seconds(), Flops: c.Flops, Bytes: c.Bytes}
+		x := kernelReport{Name: k.Kernel, Schedule: memc.Schedule(k.Kernel), Calls: calls[i], Seconds: times[i][profiledRuns/2].Seconds(), Flops: c.Flops, Bytes: c.Bytes}
 		if x.Seconds > 0 {
 			x.GFlops = float64(x.Flops) / x.Seconds / 1e9
 		}
