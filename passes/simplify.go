@@ -162,6 +162,7 @@ var structural = []struct {
 	try  func(b *ir.Builder, n *ir.Node) *ir.Node
 }{
 	{"drop-expand", dropExpand},
+	{"lift-repeat", liftRepeat},
 	{"view-of-view", viewOfView},
 	{"sum-of-repeats", sumOfRepeats},
 	{"sum-of-products", sumOfProducts},
@@ -240,6 +241,29 @@ func dropExpand(b *ir.Builder, n *ir.Node) *ir.Node {
 		}
 	}
 	return nil
+}
+
+// liftRepeat: op(expand(x), expand(y)) = expand(op(x, y)) where the operands are
+// repeated along rows.
+func liftRepeat(b *ir.Builder, n *ir.Node) *ir.Node {
+	if n.Type.Clock() == nil || n.Op.Rows != ir.Rowwise || n.Op.Variadic || len(n.Attr.Dims) > 0 || len(n.Args) == 0 || ir.MixesRows(n) {
+		return nil
+	}
+	args := slices.Clone(n.Args)
+	for i, a := range args {
+		if a.Type.Clock() == nil {
+			continue
+		}
+		if a.Op.Name != "expand" || a.Args[0].Type.Clock() != nil {
+			return nil
+		}
+		args[i] = fill(b, a.Args[0], a.Type.Dims[1:])
+	}
+	m, err := b.Make(n.Op.Name, n.Attr, args...)
+	if err != nil {
+		return nil
+	}
+	return m
 }
 
 func sameSet(a, b ir.Type) bool {
