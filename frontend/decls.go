@@ -19,7 +19,6 @@ type declared struct {
 	item   int // of several in one declaration
 	value  value
 	active bool // being evaluated: a use now goes in a circle
-	json   string
 	given  bool
 }
 

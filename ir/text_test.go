@@ -29,9 +29,7 @@ func attributes() *Module {
 	idx := b.Must("gather", Attr{}, at, b.Must("mod", Attr{}, b.Must("index", Attr{Clock: woven}), b.I(5)))
 	idx = b.Add(idx, b.Mul(b.I(3), b.Must("div", Attr{}, b.Must("index", Attr{Clock: woven}), b.I(5))))
 	rows := b.Must("take", Attr{}, e, idx)
-	p := b.Must("param", Attr{Name: "p", Elem: elem.F32, Dims: rows.Type.Dims})
-	p = b.Must("param", Attr{Name: "p", Elem: elem.F32, Dims: []Dim{{Name: "t", Clock: other}, dim("odd name", 2)}})
-	p = b.Must("param", Attr{Name: "p", Elem: elem.F32, Dims: []Dim{RowDim(other), dim("odd name", 2)}})
+	p := b.Must("param", Attr{Name: "p", Elem: elem.F32, Dims: []Dim{RowDim(other), dim("odd name", 2)}})
 	pick := b.Must("rows", Attr{Dim: "picked", Ints: []int64{4, 0}}, p)
 	s := b.Must("state", Attr{Name: "s", Elem: elem.F32, Dims: []Dim{dim("picked", 2), dim("odd name", 2)}})
 	scan, err := b.Scan("scan", &Region{Clock: other, Params: []*Node{p}, States: []*Node{s}, Next: []*Node{pick},

@@ -3,7 +3,6 @@ package passes_test
 import (
 	"bytes"
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -203,6 +202,6 @@ func TestWrongRewriteIsSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := got.differ(want); err == nil {
-		t.Error(fmt.Sprint("x·(1+1e-7) passes for x"))
+		t.Error("x·(1+1e-7) passes for x")
 	}
 }

@@ -14,8 +14,7 @@ import (
 // op needs a second rule.
 func grad(g *ir.Graph) (*ir.Graph, error) {
 	var fault error
-	var r *rebuild
-	r = newRebuild(g.B, func(n *ir.Node, args []*ir.Node) *ir.Node {
+	r := newRebuild(g.B, func(n *ir.Node, args []*ir.Node) *ir.Node {
 		if n.Op.Name != "grad" || fault != nil {
 			return nil
 		}

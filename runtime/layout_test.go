@@ -113,7 +113,7 @@ func TestDraw(t *testing.T) {
 func TestPackElems(t *testing.T) {
 	needNative(t)
 	le := binary.LittleEndian
-	values := []float64{1, -1.0 / 3, math.Pi, 65000, 1e-6, 0x1.01p0, 0x1.010000001p0, -0.0, 0x1.03p0, 3}
+	values := []float64{1, -1.0 / 3, math.Pi, 65000, 1e-6, 0x1.01p0, 0x1.010000001p0, math.Copysign(0, -1), 0x1.03p0, 3}
 	sources := map[Elem][]byte{}
 	for _, v := range values {
 		sources[F64] = le.AppendUint64(sources[F64], math.Float64bits(v))

@@ -45,7 +45,7 @@ func TestNumbers(t *testing.T) {
 				t.Fatalf("%s has the operator %s, not %s", want, got.Op, want.Op)
 			}
 			if want.Op == Neg {
-				got, want = got.Args[0], want.Args[0]
+				got = got.Args[0]
 			}
 			if math.Float32bits(got.F) != b {
 				t.Fatalf("%#x comes back as %#x", b, math.Float32bits(got.F))

@@ -17,7 +17,6 @@ type Program struct {
 type table struct {
 	name string
 	data []byte
-	base uint64
 }
 
 type entry struct {
