@@ -140,7 +140,7 @@ func TestGradientsPerRowAreNeverStored(t *testing.T) {
 	}
 }
 
-// shapes lists, for each scan of a fused graph, the kinds of its groups, and
+// schedules lists, for each scan of a fused graph, the kinds of its groups, and
 // counts the hybrids of the graph.
 func schedules(g *ir.Graph) (hybrids int, scans []string, err error) {
 	inHybrid := map[*ir.Node]bool{}
@@ -153,7 +153,7 @@ func schedules(g *ir.Graph) (hybrids int, scans []string, err error) {
 		for _, n := range gr.Nodes {
 			ops[n.Op.Name]++
 			inHybrid[n] = true
-			if n.Op.Name == "attend" && strings.Contains(n.Attr.Where.String(), " - ") == false {
+			if n.Op.Name == "attend" && !strings.Contains(n.Attr.Where.String(), " - ") {
 				err = fmt.Errorf("the hybrid's attend has no window: %s", n.Attr.Where)
 			}
 		}
