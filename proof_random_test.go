@@ -371,7 +371,7 @@ func (x *trial) explain(fault error) string {
 		return fmt.Sprintf("%v: %v (and while shrinking it: %v)\n%s", x, fault, err, x.graph)
 	}
 	for _, y := range all {
-		if y.limit() != "" {
+		if y.limit() != "" || y.err == nil && y.object == nil { // an object only where a processor runs it
 			continue
 		}
 		_, err := y.run()
