@@ -72,7 +72,9 @@ func (b *block) part(n *ir.Node, rd, cd string) (string, string) {
 
 // value gives n as it occurs in a map over (rd, cd).
 func (b *block) value(n *ir.Node, rd, cd string) *kernel.Val {
-	for n.Op.Name == "expand" || n.Op.Name == "stop" {
+	// A repeat that another group has stored is read as such: what it repeats may
+	// lie nowhere.
+	for (n.Op.Name == "expand" || n.Op.Name == "stop") && (b.in[n] || b.sc.find(n) == nil) {
 		n = n.Args[0]
 	}
 	rd, cd = b.part(n, rd, cd)
