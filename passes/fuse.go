@@ -245,7 +245,14 @@ func (f *fuser) between(a, b *cluster) bool {
 				}
 				continue
 			}
-			if walk(u) {
+			// A group runs as one: what any of its nodes feeds comes after it.
+			if c := f.group[u]; c != nil {
+				for m := range c.nodes {
+					if walk(m) {
+						return true
+					}
+				}
+			} else if walk(u) {
 				return true
 			}
 		}
