@@ -45,6 +45,10 @@ const (
 	calmRows        = 140
 )
 
+// once lists seeds that found a fault: groups that waited for each other, a
+// stored repeat read at its source, kept tests, one row number for a tile.
+var once = []uint64{14, 21, 23, 239, 581, 1984, 2355, 10894}
+
 // TestRandomGraphs: compiled code does what the float64 interpreter does to
 // graphs that nobody has thought of, fused and not, and gives the same bits
 // however the stream is cut.
@@ -56,10 +60,20 @@ func TestRandomGraphs(t *testing.T) {
 	memory.Poison = true
 	defer func() { memory.Poison = false }()
 	worst, seed, refused := 0.0, *graphSeed, map[string]int{}
+	var again []uint64
+	if seed == 0 {
+		again = once
+	}
 	for first := 0; first < *graphs; first += batch {
 		var all []*trial
-		for ; len(all) < min(batch, *graphs-first); seed++ {
-			x := newTrial(seed, targets)
+		for len(all) < min(batch, *graphs-first) {
+			next := seed
+			if len(again) > 0 {
+				next, again = again[0], again[1:]
+			} else {
+				seed++
+			}
+			x := newTrial(next, targets)
 			if limit := x.limit(); limit != "" {
 				refused[limit]++
 				continue
@@ -67,7 +81,7 @@ func TestRandomGraphs(t *testing.T) {
 			all = append(all, x)
 		}
 		if err := compileTrials(all); err != nil {
-			t.Fatalf("seeds %d to %d: %v", all[0].seed, seed-1, err)
+			t.Fatalf("graphs from seed %d on: %v", all[0].seed, err)
 		}
 		for _, x := range all {
 			e, err := x.run()
@@ -84,7 +98,7 @@ func TestRandomGraphs(t *testing.T) {
 // interpreter runs them. An error that is none of these is a fault.
 var limits = []string{
 	"linrec is not compiled yet",
-	"no schedule computes dot of type",
+	"no schedule computes", // sums over more dimensions than a tile has
 }
 
 // limit is the one that the trial's graph met, if any.
