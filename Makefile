@@ -12,6 +12,7 @@ PTXAS         := nvidia-cuda-nvcc==13.5.37
 CUDA          := $(TOOLS)/cuda/nvidia/cu13/bin
 TESTTIMEOUT   ?= 15m
 FUZZTIME      ?= 5000x
+GRAPHS        ?= 200
 SUDO          := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DIRS          := $(GO) list -f '{{.Dir}}' ./...
 
@@ -37,7 +38,8 @@ demo: llvm build ## compile a model, stream a million tokens through it, get a k
 	$(BIN) run specs/allmem.spec --config models/passkey-allmem/config.json --set vocab_size=256 --seed 1 --text README.md
 
 test: check ## all that must hold: format, vet, staticcheck, tests, each fuzz target for a moment
-	PATH="$(CUDA):$$PATH" $(GO) test -timeout $(TESTTIMEOUT) ./...
+	PATH="$(CUDA):$$PATH" $(GO) test -timeout $(TESTTIMEOUT) $$($(GO) list ./... | grep /memc/)
+	PATH="$(CUDA):$$PATH" $(GO) test -timeout $(TESTTIMEOUT) . -graphs $(GRAPHS)
 	@$(MAKE) --no-print-directory fuzz
 
 check: go llvm ptxas $(STATICCHECK)
