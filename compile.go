@@ -141,6 +141,9 @@ func CompileModule(ctx context.Context, m *ir.Module, o Options) (*artifact.Arti
 	return a, nil
 }
 
+// machines are the CPUs that there is code generation for, by target.
+var machines = map[string]amd64.Machine{amd64.AVX512.Name: amd64.AVX512, amd64.AVX2.Name: amd64.AVX2}
+
 func compileTarget(ctx context.Context, m *ir.Module, name string, o Options) (*artifact.Target, error) {
 	if name == "interp" {
 		return &artifact.Target{Name: name, Format: "graph"}, nil
@@ -151,12 +154,8 @@ func compileTarget(ctx context.Context, m *ir.Module, name string, o Options) (*
 	}
 	t := &artifact.Target{Name: name, Plan: p.Plan.String()}
 	switch {
-	case name == "avx512" || name == "avx2":
-		machine := amd64.AVX512
-		if name == "avx2" {
-			machine = amd64.AVX2
-		}
-		blob, err := amd64.Compile(ctx, p.Kernels, machine)
+	case machines[name].Name != "":
+		blob, err := amd64.Compile(ctx, p.Kernels, machines[name])
 		if err != nil {
 			return nil, err
 		}

@@ -38,6 +38,7 @@ type measured struct {
 	Flops   int64     `json:"flops"`
 	GFlops  float64   `json:"gflops"`
 	Bytes   int64     `json:"bytes"`
+	Peak    float64   `json:"peak_gflops,omitempty"` // f32 multiply-adds, measured in between
 }
 
 type kernelReport struct {
@@ -114,6 +115,10 @@ func (c *benchCmd) Run(a *app) error {
 	if err := b.graphs(); err != nil {
 		return err
 	}
+	if b.peak, err = newPeakMeter(a, p.Target(), b.threads); err != nil {
+		return err
+	}
+	defer b.peak.close()
 	r := benchReport{Spec: p.Name(), Entry: c.Entry, Target: p.Target(), Threads: b.threads, CompileSeconds: p.compileSeconds}
 	var state int64
 	switch {
@@ -151,6 +156,7 @@ type bench struct {
 	number  int // of the entry
 	graph   *ir.Graph
 	plan    *plan.Plan // nil: the target has none
+	peak    *peakMeter
 }
 
 // graphs reads the program's graph, after all passes, and its plan.
@@ -280,9 +286,13 @@ func (b *bench) repeated(s *runtime.Session, state []byte, run func() error) ([]
 		if err := run(); err != nil {
 			return nil, err
 		}
+		took := time.Since(begin).Seconds()
+		if err := b.peak.run(b.app, sum); err != nil {
+			return nil, err
+		}
 		if i > 0 {
-			seconds = append(seconds, time.Since(begin).Seconds())
-			sum += seconds[i-1]
+			seconds = append(seconds, took)
+			sum += took
 		}
 		switch n := len(seconds); {
 		case b.repeat != nil && n == *b.repeat:
@@ -362,7 +372,7 @@ func (b *bench) summary(seconds []float64, pos, tokens int64) (measured, error) 
 	}
 	sorted := slices.Sorted(slices.Values(seconds))
 	median := (sorted[len(sorted)/2] + sorted[(len(sorted)-1)/2]) / 2
-	return measured{tokens, seconds, median, float64(tokens) / median, cost.Flops, float64(cost.Flops) / median / 1e9, cost.Bytes}, nil
+	return measured{tokens, seconds, median, float64(tokens) / median, cost.Flops, float64(cost.Flops) / median / 1e9, cost.Bytes, b.peak.gflops()}, nil
 }
 
 // profiledRuns is how often each kernel is timed; it is odd.
@@ -440,7 +450,11 @@ func (b *bench) kernels(r *benchReport) ([]kernelReport, error) {
 
 func (r *benchReport) text(w io.Writer) {
 	show := func(what string, m *measured) {
-		fmt.Fprintf(w, "%s: %d tokens in %.6f s (median of %d), %.1f tokens/s, %.2f GFLOP/s\n", what, m.Tokens, m.Median, len(m.Seconds), m.Speed, m.GFlops)
+		fmt.Fprintf(w, "%s: %d tokens in %.6f s (median of %d), %.1f tokens/s, %.2f GFLOP/s", what, m.Tokens, m.Median, len(m.Seconds), m.Speed, m.GFlops)
+		if m.Peak > 0 {
+			fmt.Fprintf(w, ", %.0f %% of %.1f (f32 multiply-adds alone, between the runs)", 100*m.GFlops/m.Peak, m.Peak)
+		}
+		fmt.Fprintln(w)
 	}
 	fmt.Fprintf(w, "%s of %s on %s, %d threads; compiled in %.2f s\n", r.Entry, r.Spec, r.Target, r.Threads, r.CompileSeconds)
 	show(r.Mode, &r.measured)

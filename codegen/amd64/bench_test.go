@@ -1,7 +1,6 @@
 package amd64
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -10,77 +9,28 @@ import (
 	"unsafe"
 
 	"github.com/ebitengine/purego"
-	"github.com/llir/llvm/ir"
-	"github.com/llir/llvm/ir/types"
-	"github.com/llir/llvm/ir/value"
 	"golang.org/x/sys/unix"
 
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
-// peakChains is how many independent multiply-adds are in flight.
-const peakChains = 24
-
-// peak is a function peak(unused, turns) of nothing but multiply-adds of whole
-// registers.
-func peak(b testing.TB, m Machine) *program {
-	mod := newModule(m)
-	out, n := ir.NewParam("out", bytePtr), ir.NewParam("turns", i64)
-	chains := peakChains
-	if m.Name == "avx2" {
-		chains = 6 // of two registers each
-	}
-	f := mod.newFunc("peak", types.Void, out, n)
-	x := f.load(vf32, out, c64(0))
-	var acc []value.Value
-	for i := range chains {
-		acc = append(acc, f.load(vf32, out, c64(int64(i)*64)))
-	}
-	acc = f.loop(c64(0), n, 1, acc, func(_ value.Value, in []value.Value) []value.Value {
-		next := make([]value.Value, len(in))
-		for i := range in {
-			next[i] = f.fma(in[i], x, x)
-		}
-		return next
-	})
-	for i, a := range acc {
-		f.store(a, out, c64(int64(i)*64))
-	}
-	f.ret()
-	llc, err := findLLC()
-	if err != nil {
-		b.Skip(err)
-	}
-	obj, err := runLLC(context.Background(), llc, mod.m.String(), m, "obj")
-	if err != nil {
-		b.Fatal(err)
-	}
-	blob, err := link([][]byte{obj})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return load(b, blob)
-}
-
 // meter measures the multiply-adds that one core can do.
 type meter struct {
 	fn    uintptr
-	mem   []byte
-	turns int
+	near  []byte
 	flops float64
 }
 
 func newMeter(b *testing.B, m Machine) *meter {
-	chains := peakChains
-	if m.Name == "avx2" {
-		chains = 6
+	blob, err := Peak(b.Context(), m)
+	if err != nil {
+		b.Skip(err)
 	}
-	const turns = 1 << 19 // some milliseconds: a short burst runs at a clock that nothing long can hold
-	return &meter{peak(b, m).fn(b, "peak"), aligned(peakChains * 64), turns, float64(turns * chains * lanes * 2)}
+	return &meter{load(b, blob).fn(b, PeakName), aligned(blob.Scratch[PeakName]), float64(m.PeakFlops())}
 }
 
 func (m *meter) once(b *testing.B) time.Duration {
-	return spent(b, func() { purego.SyscallN(m.fn, uintptr(unsafe.Pointer(&m.mem[0])), uintptr(m.turns)) })
+	return spent(b, func() { purego.SyscallN(m.fn, 0, 0, 0, uintptr(unsafe.Pointer(&m.near[0])), 0, 1) })
 }
 
 // spent is the processor time that a call takes on this thread: other
