@@ -22,6 +22,7 @@ var ownSpecs = []struct {
 	{"huber", []string{`{}`, `{"chunk": 5, "block": 7, "heads": 1, "head_dim": 13, "hidden": 9, "layers": 1}`, `{"chunk": 64, "block": 70}`}, 1e-4},
 	// A state of 16 bits may round the other way where f32 and float64 lie on two sides of a tie.
 	{"summaries", []string{`{}`, `{"chunk": 3, "budget": 5, "stride": 3, "nearest": 2, "layers": 1}`, `{"chunk": 70, "budget": 1, "groups": 2}`}, 2e-3},
+	{"capped", []string{`{}`, `{"cap": 0.5, "window": 70, "slopes": [0.0, -0.25, 1e-3, 2]}`}, 1e-4},
 	{"rounded", []string{`{}`, `{"chunk": 1}`}, 1e-2},
 }
 

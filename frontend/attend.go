@@ -40,12 +40,32 @@ func (e *elab) attend(c *ruleCall) value {
 		}
 		linear = bool(b)
 	}
+	limit := 0.0
+	if v := c.args[5]; v != nil {
+		f, ok := floatOf(v)
+		if !ok || !(f > 0) {
+			return e.errorf(c.pos, "the cap of attend is a static number above 0, found %s", v.what())
+		}
+		limit = f
+	}
+	var slopes []float64
+	if v := c.args[6]; v != nil {
+		l, ok := v.(listV)
+		for _, x := range l {
+			f, isNumber := floatOf(x)
+			ok = ok && isNumber
+			slopes = append(slopes, f)
+		}
+		if !ok || len(slopes) != dims[1].Size {
+			return e.errorf(c.pos, "the slopes of attend are a list of one static number for each of its %d heads, found %s", dims[1].Size, v.what())
+		}
+	}
 	base := e.path
 	if base == "" {
 		base = "attend"
 	}
 	return e.unique(base, func(name string) value {
-		return e.make(c.pos, "attend", ir.Attr{Name: name, Value: scale, Linear: linear, Where: c.mask}, n[0], n[1], n[2])
+		return e.make(c.pos, "attend", ir.Attr{Name: name, Value: scale, Linear: linear, Cap: limit, Floats: slopes, Where: c.mask}, n[0], n[1], n[2])
 	})
 }
 

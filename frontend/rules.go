@@ -41,7 +41,7 @@ func init() {
 		"dot":     {params: "a b", over: true, doc: "the sum over the named dimensions of a · b", apply: (*elab).dot},
 		"concat":  {params: "a b c? d?", over: true, doc: "one after another along a dimension (the first, unless over names it); rows of a state before a chunk's rows", apply: (*elab).concat},
 		"gather":  {params: "table idx", doc: "rows of a table by number", apply: (*elab).gather},
-		"attend":  {params: "q k v scale? linear?", where: true, doc: "masked attention; scale is 1/√d unless given; linear: true leaves out the softmax", apply: (*elab).attend},
+		"attend":  {params: "q k v scale? linear? cap? slopes?", where: true, doc: "masked attention; scale is 1/√d unless given; linear: true leaves out the softmax; cap: c makes scores c·tanh(s/c); slopes: one number a head, times j - i, is added to them", apply: (*elab).attend},
 		"index":   {params: "t", doc: "the number of each row of a clock, or of a value's rows", apply: (*elab).indexOf},
 		"turns":   {params: "pos d theta", doc: "the angles pos·θ^(-2j/d) in turns, j < d/2, along d", apply: (*elab).turnsOf},
 		"grad":    {params: "ell w", per: true, doc: "the gradient of Σ ell with respect to w, for each row's term alone with per t", apply: (*elab).grad},

@@ -60,7 +60,7 @@ func evalAttend(n *Node, in []*Tensor, e *Env) (*Tensor, error) {
 				qi := q.Data[(i*heads+h)*size:][:size]
 				top := math.Inf(-1)
 				for s, j := range sees {
-					p[s] = n.Attr.Value * inner(qi, k.Data[(j*groups+g)*size:])
+					p[s] = n.Attr.score(inner(qi, k.Data[(j*groups+g)*size:]), h, number[j]-first-int64(i))
 					top = max(top, p[s])
 				}
 				sum := 1.0
@@ -82,4 +82,16 @@ func evalAttend(n *Node, in []*Tensor, e *Env) (*Tensor, error) {
 		}
 	}
 	return out, nil
+}
+
+// score is what attend makes of a product of head h, away rows behind the query's.
+func (a *Attr) score(s float64, h int, away int64) float64 {
+	s *= a.Value
+	if a.Cap > 0 {
+		s = a.Cap * math.Tanh(s/a.Cap)
+	}
+	if len(a.Floats) > 0 {
+		s += a.Floats[h] * float64(away)
+	}
+	return s
 }

@@ -36,9 +36,10 @@ type Attr struct {
 	Start  int        // slice, pad, result: the first; shift: by how many
 	Size   int        // slice, pad, tail
 	Ints   []int64    // table, turns, rows
-	Floats []float64  // table
+	Floats []float64  // table; attend: the slope of each head's bias
 	Where  *ints.Expr // attend: the mask, over i (query row) and j (key row)
 	Linear bool       // attend: scores weigh as they are, no softmax
+	Cap    float64    // attend: scores s become cap·tanh(s/cap); 0: they stay
 	Init   Init       // weight
 	Clock  *Clock     // index, chunk.index, prefix, suffix, take
 	Keep   Keep       // keep
@@ -196,7 +197,7 @@ func (b *Builder) make(op string, attr Attr, body *Region, args []*Node) (*Node,
 func (n *Node) key() string {
 	var s strings.Builder
 	a := n.Attr
-	fmt.Fprintf(&s, "%s|%s|%v|%v|%s|%d|%s|%d|%d|%v|%v|%v|%s|%v|%p|%s|", n.Op.Name, a.Name, a.Value, a.Over, a.Elem, len(a.Dims), a.Dim, a.Start, a.Size, a.Ints, a.Floats, a.Linear, a.Init, a.Keep, a.Clock, n.Type)
+	fmt.Fprintf(&s, "%s|%s|%v|%v|%s|%d|%s|%d|%d|%v|%v|%v|%v|%s|%v|%p|%s|", n.Op.Name, a.Name, a.Value, a.Over, a.Elem, len(a.Dims), a.Dim, a.Start, a.Size, a.Ints, a.Floats, a.Linear, a.Cap, a.Init, a.Keep, a.Clock, n.Type)
 	for _, d := range n.Type.Dims {
 		fmt.Fprintf(&s, "%p,", d.Clock)
 	}

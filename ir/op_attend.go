@@ -7,8 +7,8 @@ import (
 )
 
 func init() {
-	register(Op{Name: "attend", Doc: "o[i,h] = Σ_j p[i,j,h]·v[j,h div r]; s = value·⟨q[i,h], k[j,h div r]⟩ where the mask holds, r = heads of q / heads of k; p = softmax_j s (0 where the mask is nowhere true), or p = s where linear", Eval: evalAttend,
-		Operands: []string{"q", "k", "v"}, Attrs: []string{"name", "where", "value", "linear"}, Rows: Masked,
+	register(Op{Name: "attend", Doc: "o[i,h] = Σ_j p[i,j,h]·v[j,h div r]; s = value·⟨q[i,h], k[j,h div r]⟩ where the mask holds, r = heads of q / heads of k; with cap, s becomes cap·tanh(s/cap) (Gemma 2, arXiv 2408.00118); with floats, floats[h]·(j-i) is added to it (ALiBi, arXiv 2108.12409); p = softmax_j s (0 where the mask is nowhere true), or p = s where linear", Eval: evalAttend,
+		Operands: []string{"q", "k", "v"}, Attrs: []string{"name", "where", "value", "linear", "cap", "floats"}, Rows: Masked,
 		Type: func(n *Node) (Type, error) {
 			q, k, v := n.Args[0].Type, n.Args[1].Type, n.Args[2].Type
 			for i, t := range []Type{q, k, v} {
@@ -24,6 +24,12 @@ func init() {
 			}
 			if k.Dims[1].Size != v.Dims[1].Size || q.Dims[1].Size%k.Dims[1].Size != 0 {
 				return q, fmt.Errorf("the heads of q must be a multiple of those of k and v, found %s", shapes(n.Args))
+			}
+			if n.Attr.Cap < 0 || n.Attr.Cap != n.Attr.Cap {
+				return q, fmt.Errorf("scores are capped at a positive number, found %v", n.Attr.Cap)
+			}
+			if have := len(n.Attr.Floats); have > 0 && have != q.Dims[1].Size {
+				return q, fmt.Errorf("there are %d slopes for %d heads", have, q.Dims[1].Size)
 			}
 			if n.Attr.Where == nil {
 				return q, fmt.Errorf("attend needs a mask")

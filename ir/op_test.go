@@ -13,7 +13,7 @@ import (
 
 // TestOpTable: every row is complete, or says why it is not.
 func TestOpTable(t *testing.T) {
-	attrs := []string{"name", "value", "over", "dims", "elem", "dim", "start", "size", "ints", "floats", "where", "linear", "init", "clock", "keep"}
+	attrs := []string{"name", "value", "over", "dims", "elem", "dim", "start", "size", "ints", "floats", "where", "linear", "cap", "init", "clock", "keep"}
 	for name, o := range Ops {
 		if o.Name != name || o.Doc == "" || o.Type == nil {
 			t.Errorf("%s: the name, the doc or the type rule is missing", name)

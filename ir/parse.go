@@ -340,6 +340,8 @@ func (p *parser) attrs(op *Op, a *Attr) {
 			if a.Linear = p.is("true"); !a.Linear {
 				p.expect("false")
 			}
+		case "cap":
+			a.Cap = p.float()
 		case "init":
 			a.Init.Kind = p.name("a distribution")
 			if p.is("(") {

@@ -362,6 +362,10 @@ func (p *printer) attrs(n *Node) string {
 			if a.Linear {
 				add(name, "true")
 			}
+		case "cap":
+			if a.Cap != 0 {
+				add(name, floatText(a.Cap))
+			}
 		case "init":
 			add(name, initText(a.Init))
 		case "clock":

@@ -187,7 +187,7 @@ func (v *verifier) verifyType(n *Node) {
 		set  bool
 	}{{"name", a.Name != ""}, {"value", a.Value != 0}, {"over", len(a.Over) > 0}, {"dims", len(a.Dims) > 0}, {"elem", a.Elem != 0},
 		{"dim", a.Dim != ""}, {"start", a.Start != 0}, {"size", a.Size != 0}, {"ints", len(a.Ints) > 0}, {"floats", len(a.Floats) > 0},
-		{"where", a.Where != nil}, {"linear", a.Linear}, {"init", a.Init != Init{}}, {"clock", a.Clock != nil}, {"keep", a.Keep != Keep{}}} {
+		{"where", a.Where != nil}, {"linear", a.Linear}, {"cap", a.Cap != 0}, {"init", a.Init != Init{}}, {"clock", a.Clock != nil}, {"keep", a.Keep != Keep{}}} {
 		if f.set && !isAttr(n.Op, f.name) {
 			v.fault(n, "it has the attribute %s, which its op does not know", f.name)
 		}

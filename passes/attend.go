@@ -69,6 +69,10 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 	values := k.tile(elem.F32, historyBlock, out.Size, nil, nil)
 	scores := k.tile(elem.F32, bq, historyBlock, valid, nil)
 	p := k.tile(elem.F32, bq, historyBlock, valid, nil)
+	var slope *kernel.Tile // of this block's head
+	if len(n.Attr.Floats) > 0 {
+		slope = b.tile(&ir.Node{Op: ir.Ops["table"], Type: ir.Type{Dims: []ir.Dim{heads}}, Attr: ir.Attr{Dims: []ir.Dim{heads}, Floats: n.Attr.Floats}}, "", "")
+	}
 	walk := func(v string, lo, hi *ints.Expr, slot *ints.Expr) kernel.Stmt {
 		blk := ints.V(v)
 		r, c := ints.V(kernel.Row), ints.V(kernel.Col)
@@ -81,6 +85,14 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 		scaled := kernel.R(scores)
 		if n.Attr.Value != 1 {
 			scaled = kernel.F(kernel.Mul, scaled, kernel.N(float32(n.Attr.Value)))
+		}
+		if n.Attr.Cap > 0 {
+			limit := kernel.N(float32(n.Attr.Cap))
+			scaled = kernel.F(kernel.Mul, limit, kernel.F(kernel.Tanh, kernel.F(kernel.Div, scaled, limit)))
+		}
+		if slope != nil {
+			away := ints.Minus(ints.Plus(start, c), ints.Plus(first, r))
+			scaled = kernel.F(kernel.Add, scaled, kernel.F(kernel.Mul, kernel.R(slope), kernel.F(kernel.ToF32, kernel.IndexOf(away))))
 		}
 		body := []kernel.Stmt{
 			&kernel.Load{Dst: keys, Buf: k.buf(ks, false), Idx: []*ints.Expr{slot, head, c, r}, Note: at},
@@ -95,7 +107,7 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 			top, next, keep, sum := column(), column(), column(), column()
 			masked := set(scores, kernel.F(kernel.Choose, kernel.TestOf(mask), scaled, kernel.N(float32(math.Inf(-1)))))
 			open := []kernel.Stmt{set(scores, scaled)}
-			if n.Attr.Value == 1 {
+			if n.Attr.Value == 1 && n.Attr.Cap == 0 && slope == nil {
 				open = nil
 			}
 			full := certain(n.Attr.Where, bounds, true)
