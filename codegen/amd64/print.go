@@ -89,9 +89,8 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 		slot := f.load(i64, slotBytes, c64(int64(i)*8))
 		f.vars[name] = f.load(i64, recordBytes, f.mul(slot, c64(8)))
 	}
-	var total value.Value = c64(0)
 	var sizes [][]value.Value // blocks along each axis of each part
-	var ends []value.Value
+	var counts []value.Value  // blocks of each part
 	for _, p := range k.Parts {
 		var axes []value.Value
 		var n value.Value = c64(1)
@@ -106,23 +105,21 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 			n = f.mul(n, c)
 		}
 		sizes = append(sizes, axes)
-		total = f.add(total, n)
-		ends = append(ends, total)
+		counts = append(counts, n)
 	}
-	lo := f.bin(udiv, f.mul(total, worker), workers)
-	hi := f.bin(udiv, f.mul(total, f.add(worker, c64(1))), workers)
-	var start value.Value = c64(0)
 	for i, p := range k.Parts {
 		m.where = fmt.Sprintf("kernel %s, part %d", k.Name, i)
 		f.note(m.where)
-		from := f.sub(f.smax(lo, start), start)
-		to := f.sub(f.smin(hi, ends[i]), start)
+		// Blocks of one part cost about the same, those of two parts may not: every
+		// part is shared out by itself, beginning with another worker each time.
+		share := f.bin(urem, f.add(worker, c64(int64(i))), workers)
+		from := f.bin(udiv, f.mul(counts[i], share), workers)
+		to := f.bin(udiv, f.mul(counts[i], f.add(share, c64(1))), workers)
 		body := rowOf(p)
 		b := &block{fn: f, bufs: at, scratch: scratch, entry: f.cur, uses: usages(body), lives: lifetimes(body),
 			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, written: map[*kernel.Tile]bool{}}
 		b.grid(p.Grid, sizes[i], from, to, body)
 		scratchBytes = max(scratchBytes, b.settle())
-		start = ends[i]
 	}
 	f.ret()
 	return scratchBytes
