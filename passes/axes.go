@@ -88,6 +88,18 @@ func (l *layout) rank(n *ir.Node) int {
 // given, is a dimension that every block walks through in steps, and over which
 // it may sum.
 func lay(s *set, t Tiling, chain bool, seq string) (*layout, bool) {
+	// A chain of products keeps their rows and columns whole if they fit: cut,
+	// they would be products of a matrix and a vector.
+	if chain {
+		if l, ok := layOut(s, t, true, true, seq); ok {
+			return l, true
+		}
+	}
+	return layOut(s, t, chain, false, seq)
+}
+
+// layOut is lay with a choice: whole keeps what a product does not share whole.
+func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 	var order []*ir.Node
 	for n := range s.nodes {
 		order = append(order, n)
@@ -163,6 +175,19 @@ func lay(s *set, t Tiling, chain bool, seq string) (*layout, bool) {
 					return nil, false
 				}
 				local[d] = true
+			}
+		}
+	}
+	if whole {
+		for _, n := range order {
+			if !isDot(n) {
+				continue
+			}
+			for _, d := range n.Type.Dims {
+				one := (n.Args[0].Type.Find(d.Name) >= 0) != (n.Args[1].Type.Find(d.Name) >= 0)
+				if one && d.Static() && d.Name != seq {
+					local[d.Name] = true
+				}
 			}
 		}
 	}
