@@ -39,7 +39,7 @@ func (l *layout) find(name string) *axis {
 	return nil
 }
 
-// Tile sizes that schedules choose from, by machine.
+// Tiling is the tile sizes that schedules choose from, by machine.
 type Tiling struct {
 	Rows      int // token rows of a product's tile
 	Cols      int // columns of a product's tile
@@ -56,7 +56,7 @@ type set struct {
 	outs  []*ir.Node // nodes that the group must store
 }
 
-// summed gives the dimensions that n sums or cuts inside a tile.
+// inside gives the dimensions that n sums or cuts inside a tile.
 func inside(n *ir.Node) []string {
 	switch n.Op.Name {
 	case "sum", "maximum", "dot":

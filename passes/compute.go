@@ -325,9 +325,6 @@ func (b *block) reduce(n *ir.Node, rd, cd string) *kernel.Tile {
 		fail(n, "internal: a sum over %d dimensions of a tile", len(over))
 	}
 	if !walked {
-		if len(over) == 0 && t.Rows*t.Cols > 0 { // nothing to sum: a copy of the tile
-			return t
-		}
 		return t
 	}
 	sum := b.k.tile(elem.F32, 1, t.Cols, nil, t.ValidCols)

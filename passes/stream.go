@@ -127,6 +127,10 @@ func (s *streamer) scan(n *ir.Node, args []*ir.Node) *ir.Node {
 			}
 			return
 		}
+		if m.Type.Clock() != chunk {
+			s.fail(m, "the write sums rows of %s, of which a chunk has no fixed number: drop the rows put before the chunk first", m.Type.Dims[0].Name)
+			return
+		}
 		label := fmt.Sprintf("%s.r%d", name, len(next.Kept))
 		s.b.At = m.Pos()
 		dims := slices.Clone(m.Type.Dims)
