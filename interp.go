@@ -68,7 +68,7 @@ func ParseGraph(a *artifact.Artifact) (*ir.Module, error) {
 func paramsOf(m *ir.Module) ([]runtime.Param, error) {
 	byName := map[string]runtime.Param{}
 	for _, g := range m.Entries {
-		for _, n := range nodesOf(g) {
+		for _, n := range Nodes(g) {
 			if n.Op.Name != "weight" {
 				continue
 			}
@@ -90,8 +90,8 @@ func paramsOf(m *ir.Module) ([]runtime.Param, error) {
 	return out, nil
 }
 
-// nodesOf lists every node of a graph, those in the bodies of its scans too.
-func nodesOf(g *ir.Graph) []*ir.Node {
+// Nodes lists every node of a graph, those in the bodies of its scans too.
+func Nodes(g *ir.Graph) []*ir.Node {
 	var out []*ir.Node
 	seen := map[*ir.Node]bool{}
 	var region func(r *ir.Region)

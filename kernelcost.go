@@ -26,7 +26,7 @@ func KernelCosts(g *ir.Graph, p *plan.Plan, pos, tokens int64) map[string]Kernel
 		return nil
 	}
 	w := &groupWalk{g: g, tokens: tokens, nodes: nodes, used: map[*ir.Node][]*ir.Node{}}
-	for _, n := range nodesOf(g) {
+	for _, n := range Nodes(g) {
 		for _, a := range n.Args {
 			w.used[a] = append(w.used[a], n)
 		}

@@ -14,7 +14,7 @@ type Cost struct {
 	Flops int64
 	// Bytes counts, for a node, its operands and its result in memory; for an
 	// entry point, what cannot stay near: weights, inputs, outputs, tables,
-	// states at each chunk, histories.
+	// states, which rows read and each chunk's write reads and writes, histories.
 	Bytes int64
 }
 
@@ -33,7 +33,7 @@ func (g *Graph) Cost(pos, tokens int64) (Cost, error) {
 // Costs gives the cost of the call and that of each node, those in scans summed
 // over the chunks of the call.
 func (g *Graph) Costs(pos, tokens int64) (Cost, map[*Node]Cost, error) {
-	c := &counter{nodes: map[*Node]Cost{}, lens: map[string]int64{}, pairs: map[string]int64{}, spans: map[*Clock]longSpan{}}
+	c := &counter{nodes: map[*Node]Cost{}, lens: map[string]int64{}, pairs: map[string]int64{}, wait: map[*Node]bool{}, spans: map[*Clock]longSpan{}}
 	top := newScope(nil)
 	top.all = true
 	for _, k := range g.Clocks {
@@ -58,6 +58,7 @@ type counter struct {
 	lens  map[string]int64
 	spans map[*Clock]longSpan
 	pairs map[string]int64 // by mask and ranges: layers share them
+	wait  map[*Node]bool   // histories that nothing reads before their chunk is complete
 	err   error
 }
 
@@ -173,11 +174,14 @@ func (c *counter) node(n *Node) Cost {
 	return k
 }
 
-// history is the bytes of the rows that a call finds kept and of its own.
+// history is the bytes of the rows that a call finds kept, where they are read,
+// and of its own.
 func (c *counter) history(n *Node) int64 {
 	s, k := c.span(n.Args[0].Type.Clock()), n.Attr.Keep
 	old := s.first
 	switch {
+	case c.wait[n]:
+		old = 0
 	case k.All:
 	case k.Chunk && k.Ring > 0:
 		old %= int64(k.Ring)
@@ -227,6 +231,14 @@ func (c *counter) scan(s *scope, n *Node) {
 		complete := piece.first+piece.count == size
 		if whole := (rows.count - done) / size; piece.count == size && whole > 1 && !c.changes(r) {
 			times = whole
+		}
+		for _, n := range r.Kept {
+			c.wait[n] = !complete
+		}
+		for _, n := range Postorder(r.Rows...) {
+			if n.Op.Name == "state" {
+				c.total.Bytes += times * c.bytes(n.Type)
+			}
 		}
 		if r.Write != nil || !complete {
 			c.block(s.body(r), append(append([]*Node{}, r.Rows...), r.Kept...), times)

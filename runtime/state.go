@@ -19,9 +19,13 @@ const (
 	stateProgram = "memc.program" // Program.Identity
 	stateTarget  = "memc.target"
 	stateWeights = "memc.weights" // Weights.Identity
-	statePos     = "memc.pos"
+	statePos     = StatePosition
 	stateInt     = "memc.int." // and the integer's name
 )
+
+// StatePosition is the key, in a saved state's metadata, of the number of rows
+// that the stream has read.
+const StatePosition = "memc.pos"
 
 // SaveState writes the session's state to a file that appears whole or not at
 // all. It takes the state at its position; the stream can go on from it, in

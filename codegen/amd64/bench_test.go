@@ -22,7 +22,7 @@ type meter struct {
 }
 
 func newMeter(b *testing.B, m Machine) *meter {
-	blob, err := Peak(b.Context(), m)
+	blob, err := Limits(b.Context(), m)
 	if err != nil {
 		b.Skip(err)
 	}
