@@ -3,28 +3,32 @@ package memc
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/memc-lang/memc/ir"
 )
+
+// settings are a spec's parameters, each followed by its value.
+func settings(kv ...string) map[string]json.RawMessage {
+	m := map[string]json.RawMessage{}
+	for i := 0; i < len(kv); i += 2 {
+		m[kv[i]] = json.RawMessage(kv[i+1])
+	}
+	return m
+}
 
 // TestKernelCosts: every group's work belongs to a kernel of the plan, and the
 // kernels' flops together are the call's.
 func TestKernelCosts(t *testing.T) {
-	set := func(kv ...string) map[string]json.RawMessage {
-		m := map[string]json.RawMessage{}
-		for i := 0; i < len(kv); i += 2 {
-			m[kv[i]] = json.RawMessage(kv[i+1])
-		}
-		return m
-	}
 	for _, c := range []struct {
 		spec   string
 		set    map[string]json.RawMessage
 		tokens int64
 		flops  int64 // of all, 0: not worked out by hand
 	}{
-		{"specs/bench/contract.spec", set("K", "64", "N", "32"), 10, 2 * 64 * 32 * 10},
-		{"specs/bench/attend.spec", set("heads", "2", "kv_heads", "1", "head_dim", "16", "window", "8"), 100, 2 * 2 * 2 * 16 * (100*8 - 7*8/2)},
+		{"specs/bench/contract.spec", settings("K", "64", "N", "32"), 10, 2 * 64 * 32 * 10},
+		{"specs/bench/attend.spec", settings("heads", "2", "kv_heads", "1", "head_dim", "16", "window", "8"), 100, 2 * 2 * 2 * 16 * (100*8 - 7*8/2)},
 		{"specs/bench/recur.spec", benchOptions().Set, 160, 0},
-		{"specs/bench/hybrid.spec", set("heads", "2", "kv_heads", "1", "head_dim", "16", "dim", "16", "hidden", "32", "chunk", "16", "window", "8"), 100, 0},
+		{"specs/bench/hybrid.spec", settings("heads", "2", "kv_heads", "1", "head_dim", "16", "dim", "16", "hidden", "32", "chunk", "16", "window", "8"), 100, 0},
 	} {
 		m, err := Load(c.spec, Options{Set: c.set})
 		if err != nil {
@@ -60,5 +64,32 @@ func TestKernelCosts(t *testing.T) {
 		if d := float64(sum-want.Flops) / float64(want.Flops); d < -0.1 || d > 0.01 {
 			t.Errorf("%s: the kernels have %d flops together, the call has %d", c.spec, sum, want.Flops)
 		}
+	}
+}
+
+// TestRowCost: a row of a memory reads its state, and none of the rows that
+// wait for the chunk's end; the chunk's last row costs the write.
+func TestRowCost(t *testing.T) {
+	m, err := Load("specs/bench/recur.spec", Options{Set: settings("heads", "2", "dim", "16", "hidden", "32", "chunk", "16")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = Optimise(m, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	at := func(pos int64) ir.Cost {
+		c, err := m.Entries[0].Cost(pos, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first, middle, last := at(16), at(25), at(31)
+	const state = 3 * 2 * 32 * 16 * 4 // w0, w1 and w2
+	if first != middle || first.Bytes < state {
+		t.Errorf("the first row costs %v, one in the middle %v: want the same, with the state's %d bytes", first, middle, state)
+	}
+	if last.Flops < 16*first.Flops || last.Bytes < first.Bytes+4*state {
+		t.Errorf("the last row costs %v, the first %v: want the write of 16 rows, and states and momenta twice", last, first)
 	}
 }
