@@ -111,6 +111,9 @@ func tiling(target string) passes.Tiling {
 	if strings.HasPrefix(target, "sm_") { // tiles live in shared memory
 		t.Rows, t.RecurRows, t.MapElems = 32, 32, 4096
 	}
+	if target == "avx512" {
+		t.Rows, t.Cols = 56, 128
+	}
 	return t
 }
 

@@ -440,6 +440,11 @@ func (f *fn) store(v, p, off value.Value) {
 	f.emit(i)
 }
 
+// prefetch asks for the line at the byte address p + off, which need not exist.
+func (f *fn) prefetch(p, off value.Value) {
+	f.intrinsic("llvm.prefetch.p0i8", types.Void, f.at(p, off), c32(0), c32(3), c32(1))
+}
+
 // splat repeats a scalar in every lane.
 func (f *fn) splat(x value.Value) value.Value {
 	t := types.NewVector(lanes, x.Type())

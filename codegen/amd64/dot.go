@@ -35,9 +35,17 @@ func rows(ptr value.Value, e kernel.Elem, step int64) right {
 	return right{ptr, e, step, 2, 2 * lanes * int64(e.Size())}
 }
 
-// blockK is how many steps of k a tile takes before the next one, where several
-// tiles of rows read the same columns of B from the nearest cache.
-const blockK = 256
+// blockK is how many steps of k a tile takes before the next one: a tile's rows
+// of A should stay in the nearest cache while B's columns go by.
+const blockK = 1024
+
+// blockWide is blockK where B is widened first: so many rows of two vectors fill
+// two thirds of the nearest cache.
+const blockWide = 256
+
+// ahead is how many steps of k B is fetched before its use: it comes from L2, in
+// one sequence, which the processor's own prefetching follows too late.
+const ahead = 12
 
 func (b *block) dotStmt(s *kernel.Dot) {
 	m, k := s.A.Rows, s.A.Cols
@@ -78,8 +86,12 @@ func (b *block) dotStmt(s *kernel.Dot) {
 	}
 	r := b.right(rt, rTrans)
 	vecs, _ := b.floorDivConst(b.add(cols, c64(lanes-1)), lanes, true, false)
+	wide := b.scratch
+	if r.elem != kernel.F32 {
+		wide = b.near(blockWide*2*lanes*4, span{b.pos, b.pos})
+	}
 	b.call(b.product(productKey{r.elem, r.perPanel}), a.ptr, c64(a.row), c64(a.step), r.ptr, c64(r.step), c64(r.panel),
-		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc))
+		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc), wide)
 }
 
 // right gives an operand in rows of k with adjacent columns, transposing it
@@ -173,7 +185,8 @@ type productKey struct {
 //
 //	product(a, bytes between its rows, bytes between its columns,
 //	        b, bytes between its rows, bytes between its panels, k,
-//	        dst, bytes between its rows, rows, vectors of columns, add to dst)
+//	        dst, bytes between its rows, rows, vectors of columns, add to dst,
+//	        room for blockWide rows of two vectors unless b is f32)
 func (m *module) product(key productKey) *ir.Func {
 	if f := m.products[key]; f != nil {
 		return f
@@ -183,22 +196,33 @@ func (m *module) product(key productKey) *ir.Func {
 	pa, pb, dst := param("a", bytePtr), param("b", bytePtr), param("dst", bytePtr)
 	aRow, aStep, bStep, bPanel := param("a.row", i64), param("a.step", i64), param("b.step", i64), param("b.panel", i64)
 	depth, dstRow, rows, vecs, acc := param("k", i64), param("dst.row", i64), param("rows", i64), param("vecs", i64), param("acc", bit)
+	wide := param("wide", bytePtr)
 	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d", key.elem, key.perPanel*lanes), types.Void,
-		pa, aRow, aStep, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc)
+		pa, aRow, aStep, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc, wide)
 	f.private()
 	m.products[key] = f.f
 	p.fn, p.aRow, p.aStep, p.bStep, p.bPanel, p.dst, p.dstRow, p.rows, p.vecs = f, aRow, aStep, bStep, bPanel, dst, dstRow, rows, vecs
 
+	p.from = c64(0)
+	piece := func(turn value.Value, tiles func()) {
+		f.carryOn(depth, turn, func(k value.Value) {
+			p.a = f.at(pa, f.mul(k, aStep))
+			p.b = f.at(pb, f.mul(k, bStep))
+			p.depth = f.smin(f.sub(depth, k), turn)
+			p.acc = f.bin(or, acc, f.icmp(predicate[ints.Ne], k, c64(0)))
+			tiles()
+		})
+	}
+	// Rows enough to share it are worth a widened copy of B.
+	if tall := int64(2 * m.machine.Micro[0].Rows); key.elem != kernel.F32 {
+		p.from = f.merge(f.icmp(predicate[ints.Le], c64(tall), rows), func() value.Value {
+			piece(c64(blockWide), func() { p.wideTiles(wide) })
+			return f.bin(and, vecs, c64(-2))
+		}, c64(0))
+	}
 	// One tile of rows reads B once however k is cut: then it is not cut.
 	few := f.icmp(predicate[ints.Le], rows, c64(int64(m.machine.Micro[0].Rows)))
-	turn := f.choose(few, depth, c64(blockK))
-	f.carryOn(depth, turn, func(k value.Value) {
-		p.a = f.at(pa, f.mul(k, aStep))
-		p.b = f.at(pb, f.mul(k, bStep))
-		p.depth = f.smin(f.sub(depth, k), turn)
-		p.acc = f.bin(or, acc, f.icmp(predicate[ints.Ne], k, c64(0)))
-		p.tiles()
-	})
+	piece(f.choose(few, depth, c64(blockK)), p.tiles)
 	// A product over nothing is 0.
 	nothing := f.bin(and, f.icmp(predicate[ints.Le], depth, c64(0)), f.bin(xor, acc, constant.True))
 	f.when(nothing, func() {
@@ -209,6 +233,23 @@ func (m *module) product(key productKey) *ir.Func {
 	})
 	f.ret()
 	return f.f
+}
+
+// merge gives what body does where c holds, and no elsewhere.
+func (f *fn) merge(c value.Value, body func() value.Value, no value.Value) value.Value {
+	pre, yes, exit := f.cur, f.f.NewBlock(""), ir.NewBlock("")
+	pre.Term = ir.NewCondBr(c, yes, exit)
+	f.cur = yes
+	f.push()
+	v := body()
+	f.pop()
+	f.cur.Term = ir.NewBr(exit)
+	out := ir.NewPhi(ir.NewIncoming(v, f.cur), ir.NewIncoming(no, pre))
+	exit.Parent = f.f
+	f.f.Blocks = append(f.f.Blocks, exit)
+	f.cur = exit
+	f.emit(out)
+	return out
 }
 
 // carryOn runs body for k = 0, turn, 2*turn, ... below n.
@@ -233,24 +274,63 @@ type product struct {
 	key                                 productKey
 	a, aRow, aStep, b, bStep, bPanel    value.Value
 	depth, dst, dstRow, rows, vecs, acc value.Value
+	from                                value.Value // the first vector of columns
 }
 
-// tiles covers the result with register tiles: the tallest over as many rows as
-// they fill, then lower ones.
-func (p *product) tiles() {
+// wideTiles covers pairs of vectors of columns with register tiles that read a
+// copy of B, widened.
+func (p *product) wideTiles(wide value.Value) {
+	size := int64(p.key.elem.Size())
+	p.count(c64(0), p.bin(and, p.vecs, c64(-2)), 2, func(v value.Value) {
+		right := p.column(v)
+		p.count(c64(0), p.depth, 1, func(k value.Value) {
+			row, to := p.at(right, p.mul(k, p.bStep)), p.at(wide, p.mul(k, c64(2*lanes*4)))
+			p.prefetch(row, p.mul(p.bStep, c64(4*ahead)))
+			for i := range int64(2) {
+				p.store(p.widened(p.load(vectorOf(p.key.elem), row, c64(i*lanes*size))), to, c64(i*lanes*4))
+			}
+		})
+		dst := p.at(p.dst, p.mul(v, c64(lanes*4)))
+		p.bands(func(s Shape, from, to value.Value) {
+			micro := p.micro(microKey{Shape{s.Rows, min(s.Vecs, 2)}, kernel.F32})
+			for w := 0; w < 2; w += min(s.Vecs, 2) {
+				p.count(from, to, int64(s.Rows), func(r value.Value) {
+					p.call(micro, p.at(p.a, p.mul(r, p.aRow)), p.aRow, p.aStep, p.at(wide, c64(int64(w)*lanes*4)), c64(2*lanes*4), p.depth,
+						p.at(p.at(dst, c64(int64(w)*lanes*4)), p.mul(r, p.dstRow)), p.dstRow, c64(0), p.acc)
+				})
+			}
+		})
+	})
+}
+
+// column is where the columns of a vector begin in B.
+func (p *product) column(v value.Value) value.Value {
+	q, _ := p.floorDivConst(v, p.key.perPanel, true, false)
+	_, in := p.floorDivConst(v, p.key.perPanel, true, true)
+	return p.at(p.b, p.add(p.mul(q, p.bPanel), p.mul(in, c64(lanes*int64(p.key.elem.Size())))))
+}
+
+// bands yields the rows that register tiles of each height cover: the tallest as
+// many as they fill, then lower ones.
+func (p *product) bands(yield func(s Shape, from, to value.Value)) {
 	var row value.Value = c64(0)
 	for _, s := range p.machine.Micro {
 		q, _ := p.floorDivConst(p.sub(p.rows, row), int64(s.Rows), true, false)
 		end := p.add(row, p.mul(q, c64(int64(s.Rows))))
-		p.when(p.icmp(predicate[ints.Lt], row, end), func() { p.band(s, row, end) })
+		p.when(p.icmp(predicate[ints.Lt], row, end), func() { yield(s, row, end) })
 		row = end
 	}
 }
 
+// tiles covers the result with register tiles.
+func (p *product) tiles() {
+	p.when(p.icmp(predicate[ints.Lt], p.from, p.vecs), func() { p.bands(p.band) })
+}
+
 // band covers rows [from, to) with register tiles of one height, the widest
-// first. B's columns stay in the nearest cache while the rows go by.
+// first. The tile's rows of A stay in the nearest cache while B's columns go by.
 func (p *product) band(s Shape, from, to value.Value) {
-	var v value.Value = c64(0)
+	v := p.from
 	for w := s.Vecs; w > 0; w /= 2 {
 		// A tile of more than two vectors takes them in pairs at one distance.
 		if int64(w) > p.key.perPanel && p.key.perPanel != 2 {
@@ -260,15 +340,13 @@ func (p *product) band(s Shape, from, to value.Value) {
 		if p.key.perPanel != 2 {
 			span = c64(2 * lanes * int64(p.key.elem.Size()))
 		}
-		end := p.bin(and, p.vecs, c64(-int64(w)))
+		end := p.add(p.from, p.bin(and, p.sub(p.vecs, p.from), c64(-int64(w))))
 		micro := p.micro(microKey{Shape{s.Rows, w}, p.key.elem})
-		p.count(v, end, int64(w), func(v value.Value) {
-			q, _ := p.floorDivConst(v, p.key.perPanel, true, false)
-			_, in := p.floorDivConst(v, p.key.perPanel, true, true)
-			right := p.at(p.b, p.add(p.mul(q, p.bPanel), p.mul(in, c64(lanes*int64(p.key.elem.Size())))))
-			dst := p.at(p.dst, p.mul(v, c64(lanes*4)))
-			p.count(from, to, int64(s.Rows), func(r value.Value) {
-				p.call(micro, p.at(p.a, p.mul(r, p.aRow)), p.aRow, p.aStep, right, p.bStep, p.depth, p.at(dst, p.mul(r, p.dstRow)), p.dstRow, span, p.acc)
+		first := v
+		p.count(from, to, int64(s.Rows), func(r value.Value) {
+			left, dst := p.at(p.a, p.mul(r, p.aRow)), p.at(p.dst, p.mul(r, p.dstRow))
+			p.count(first, end, int64(w), func(v value.Value) {
+				p.call(micro, left, p.aRow, p.aStep, p.column(v), p.bStep, p.depth, p.at(dst, p.mul(v, c64(lanes*4))), p.dstRow, span, p.acc)
 			})
 		})
 		v = end
@@ -332,9 +410,13 @@ func (m *module) micro(key microKey) *ir.Func {
 	for v := 2; v < vecs; v += 2 {
 		spans = append(spans, f.mul(span, c64(int64(v/2))))
 	}
+	fetch := f.mul(bStep, c64(ahead))
 	out := f.advance(depth, heads, steps, begin, func(p, acc []value.Value) []value.Value {
 		b := make([]value.Value, vecs)
 		for v := range b {
+			if int64(v%2)*lanes*size%64 == 0 {
+				f.prefetch(f.at(f.at(p[0], spans[v/2]), c64(int64(v%2)*lanes*size)), fetch)
+			}
 			b[v] = f.widened(f.load(vectorOf(key.elem), f.at(p[0], spans[v/2]), c64(int64(v%2)*lanes*size)))
 		}
 		next := make([]value.Value, rows*vecs)

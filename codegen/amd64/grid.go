@@ -85,21 +85,61 @@ func (b *block) grid(axes []kernel.Axis, sizes []value.Value, from, to value.Val
 		run()
 	}
 	last := len(axes) - 1
-	length := b.smax(sizes[last], c64(1))
-	first := b.bin(udiv, from, length)
-	end := b.bin(udiv, b.add(to, b.sub(length, c64(1))), length)
-	b.count(first, b.choose(b.icmp(predicate[ints.Lt], from, to), end, first), 1, func(row value.Value) {
-		start := b.mul(row, length)
-		at := []value.Value{b.smax(b.sub(from, start), c64(0)), b.smin(b.sub(to, start), length)}
-		names := []string{firstBlock, lastBlock}
-		of := []kernel.Axis{axes[last], axes[last]}
-		for i := last - 1; i >= 0; i-- {
-			n := row
-			if i > 0 {
-				n, row = b.bin(urem, row, sizes[i]), b.bin(udiv, row, sizes[i])
+	var rows value.Value = c64(1)
+	for _, n := range sizes[:last] {
+		rows = b.mul(rows, n)
+	}
+	// run goes through blocks [from, to) of the columns [first, first+length).
+	run := func(from, to, first, length value.Value) {
+		begin := b.bin(udiv, from, length)
+		end := b.bin(udiv, b.add(to, b.sub(length, c64(1))), length)
+		b.count(begin, b.choose(b.icmp(predicate[ints.Lt], from, to), end, begin), 1, func(row value.Value) {
+			start := b.mul(row, length)
+			at := []value.Value{b.add(first, b.smax(b.sub(from, start), c64(0))), b.add(first, b.smin(b.sub(to, start), length))}
+			names := []string{firstBlock, lastBlock}
+			of := []kernel.Axis{axes[last], axes[last]}
+			for i := last - 1; i >= 0; i-- {
+				n := row
+				if i > 0 {
+					n, row = b.bin(urem, row, sizes[i]), b.bin(udiv, row, sizes[i])
+				}
+				names, at, of = append(names, axes[i].Var), append(at, n), append(of, axes[i])
 			}
-			names, at, of = append(names, axes[i].Var), append(at, n), append(of, axes[i])
+			bind(names, at, of, func() { b.list(body) })
+		})
+	}
+	width := b.swath(axes[last], body)
+	if width == 0 {
+		run(from, to, c64(0), b.smax(sizes[last], c64(1)))
+		return
+	}
+	b.count(c64(0), sizes[last], width, func(first value.Value) {
+		length := b.smin(c64(width), b.sub(sizes[last], first))
+		before := b.mul(first, rows)
+		within := func(n value.Value) value.Value {
+			return b.smin(b.smax(b.sub(n, before), c64(0)), b.mul(rows, length))
 		}
-		bind(names, at, of, func() { b.list(body) })
+		run(within(from), within(to), first, length)
 	})
+}
+
+// nearWeights is how many bytes of weights a worker goes through before it
+// comes back to the first of them for other rows: they should stay in L2.
+const nearWeights = 1 << 20
+
+// swath is the number of neighbouring blocks along the last axis that read as
+// many weights as fit near; 0 where all do. A part's blocks go by in swaths that
+// wide, so that its other rows find the weights there.
+func (b *block) swath(axis kernel.Axis, body []kernel.Stmt) int64 {
+	bytes := int64(0)
+	statements(body, func(s kernel.Stmt) {
+		if l, ok := s.(*kernel.Load); ok && l.Buf.Panel > 0 && slices.ContainsFunc(l.Idx, func(e *ints.Expr) bool { return e.Has(axis.Var) }) {
+			bytes += int64(l.Dst.Rows) * int64(l.Dst.Cols) * int64(l.Buf.Elem.Size())
+		}
+	})
+	extent := axis.Extent.Interval(b.ranges)
+	if bytes == 0 || extent.Hi <= 0 || extent.Hi/int64(axis.Step)*bytes <= nearWeights {
+		return 0
+	}
+	return max(1, nearWeights/bytes)
 }

@@ -56,7 +56,7 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 			ok = t.Cols == 1 && (a.row == 1 || t.Rows == 1) || t.Cols > 1 && a.col == 1
 		case asLeft:
 			// Rows a multiple of 1 KiB apart fall into few cache sets.
-			ok = l.Buf.Elem == kernel.F32 && !(a.col == 1 && a.row*4%1024 == 0 && t.Rows > 8)
+			ok = l.Buf.Elem == kernel.F32
 		case asRightC:
 			ok = a.col == 1 || a.row == 1
 		case asRightR:
