@@ -24,6 +24,7 @@ var ownSpecs = []struct {
 	{"summaries", []string{`{}`, `{"chunk": 3, "budget": 5, "stride": 3, "nearest": 2, "layers": 1}`, `{"chunk": 70, "budget": 1, "groups": 2}`}, 2e-3},
 	{"capped", []string{`{}`, `{"cap": 0.5, "window": 70, "slopes": [0.0, -0.25, 1e-3, 2]}`}, 1e-4},
 	{"rounded", []string{`{}`, `{"chunk": 1}`}, 1e-2},
+	{"packed", []string{`{}`, `{"chunk": 70, "window": 80, "layers": 1}`}, 1e-4},
 }
 
 // TestOwnSpecs: new models need no change of the compiler; compiled code is near
@@ -42,6 +43,9 @@ func TestOwnSpecs(t *testing.T) {
 					t.Fatal(err)
 				}
 				in := tokens(uint64(i), 203, 40)
+				if c.file == "packed" {
+					pack(in, uint64(i))
+				}
 				var want *stream
 				for _, o := range []memc.Options{{}, {NoFuse: true}, {Slab: 48}} {
 					all := targets
@@ -101,4 +105,25 @@ func tokens(seed uint64, n, vocabulary int) map[string]runtime.Tensor {
 		ids[i] = int32(rng.IntN(vocabulary))
 	}
 	return map[string]runtime.Tensor{"tokens": runtime.FromInt32(ids)}
+}
+
+// pack adds documents to a stream of tokens: the number of each row's, so large
+// that f32 does not tell it from the next one's, the row's place in it, and how
+// far the row looks.
+func pack(in map[string]runtime.Tensor, seed uint64) {
+	n := in["tokens"].Shape[0]
+	doc, pos, reach := make([]int32, n), make([]int32, n), make([]int32, n)
+	rng := rand.New(rand.NewPCG(seed, 4))
+	for i := range n {
+		if i > 0 {
+			doc[i], pos[i] = doc[i-1], pos[i-1]+1
+		} else {
+			doc[i] = 1<<30 - 3
+		}
+		if rng.IntN(30) == 0 {
+			doc[i], pos[i] = doc[i]+1, 0
+		}
+		reach[i] = int32(rng.IntN(40)) - 5
+	}
+	in["doc"], in["pos"], in["reach"] = runtime.FromInt32(doc), runtime.FromInt32(pos), runtime.FromInt32(reach)
 }

@@ -35,7 +35,7 @@ func (e *elab) binary(pos lexer.Position, op string, a, b value) value {
 		}
 		return rangeV{x, y}
 	case (ta || tb) && (ma || mb):
-		return e.errorf(pos, "a mask is a test of i, j and static values, found %s and %s", a.what(), b.what())
+		return e.errorf(pos, "a mask is a test of i, j and static values, and of integers that rows have, x[i] or x[j]; found %s and %s", a.what(), b.what())
 	case ta || tb:
 		return e.trace(pos, op, a, b)
 	case ma || mb:

@@ -18,11 +18,19 @@ func (e *elab) attend(c *ruleCall) value {
 		}
 	}
 	dims := n[0].Type.Dims
-	if len(dims) != 3 {
+	if len(dims) != 3 || dims[0].Clock == nil {
 		return e.errorf(c.pos, "attend takes q, k and v as [rows, heads, size], found %s", n[0].Type)
 	}
-	if later(c.mask) {
-		return e.errorf(c.where.Pos, "the mask lets a row see a later row (j > i): cannot stream; add `j <= i and …`")
+	where, rows, ok := e.maskRows(c.mask, n[0].Type.Clock())
+	if !ok {
+		return badV{}
+	}
+	if later(where) {
+		what := ""
+		if len(rows) > 0 {
+			what = " for some integers of the rows"
+		}
+		return e.errorf(c.where.Pos, "the mask lets a row see a later row (j > i)%s: cannot stream; add `j <= i and …`", what)
 	}
 	scale := pow(float64(dims[2].Size), -0.5)
 	if v := c.args[3]; v != nil {
@@ -65,7 +73,7 @@ func (e *elab) attend(c *ruleCall) value {
 		base = "attend"
 	}
 	return e.unique(base, func(name string) value {
-		return e.make(c.pos, "attend", ir.Attr{Name: name, Value: scale, Linear: linear, Cap: limit, Floats: slopes, Where: c.mask}, n[0], n[1], n[2])
+		return e.make(c.pos, "attend", ir.Attr{Name: name, Value: scale, Linear: linear, Cap: limit, Floats: slopes, Where: where}, append(n[:], rows...)...)
 	})
 }
 

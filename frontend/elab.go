@@ -31,6 +31,7 @@ type elab struct {
 	decls   map[string]*declared
 	clocks  []*ir.Clock // base and woven, parents first
 	weights map[string]*ir.Node
+	rowInts map[string]rowInt // what the variables of masks stand for, beside i and j
 	steps   int
 	stopped bool
 

@@ -52,7 +52,7 @@ func Load(name string, read Reader, set, config map[string]json.RawMessage) (*ir
 	}
 	e := &elab{
 		d: &Diagnostics{src: map[string]string{}}, b: ir.NewBuilder(), global: &scope{vars: map[string]value{}},
-		decls: map[string]*declared{}, weights: map[string]*ir.Node{}, memo: map[string][]value{},
+		decls: map[string]*declared{}, weights: map[string]*ir.Node{}, rowInts: map[string]rowInt{}, memo: map[string][]value{},
 	}
 	name = path.Clean(filepath.ToSlash(name))
 	l := &loader{e: e, read: read, seen: map[string]bool{}}

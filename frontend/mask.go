@@ -1,14 +1,18 @@
 package frontend
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/alecthomas/participle/v2/lexer"
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
 	"github.com/memc-lang/memc/ir/ints"
 )
 
-// A mask is a test of i, the row that looks, and j, the row that is seen. It is
-// elaborated like any expression, with i and j standing for themselves.
+// A mask is a test of i, the row that looks, of j, the row that is seen, and of
+// integers that rows have: x[i] and x[j]. It is elaborated like any expression,
+// with i and j standing for themselves and a variable for each x[i] and x[j].
 
 var maskOps = map[string]ints.Op{"+": ints.Add, "-": ints.Sub, "*": ints.Mul, "div": ints.Div, "mod": ints.Mod, "<": ints.Lt, "<=": ints.Le, "==": ints.Eq, "!=": ints.Ne, "and": ints.And, "or": ints.Or, "min": ints.Min, "max": ints.Max}
 
@@ -35,6 +39,95 @@ func (e *elab) masked(x *expr, s *scope) (*ints.Expr, bool) {
 	}
 	e.errorf(x.Pos, "where needs a test of i and j, found %s", v.what())
 	return nil, false
+}
+
+// A rowInt is what a variable of a mask stands for: the integer that x has in
+// row i, or in row j where key.
+type rowInt struct {
+	x   *ir.Node
+	key bool
+	pos lexer.Position
+}
+
+// rowInt is x[i] or x[j] inside a mask; ok says that the index is one of these,
+// or something else made of i and j, which is a fault.
+func (e *elab) rowInt(x *shape, v value, s *scope) (m value, ok bool) {
+	if len(x.Items) != 1 || x.Items[0].Name != nil {
+		return nil, false
+	}
+	if _, list := v.(listV); list {
+		return nil, false
+	}
+	if at, inMask := s.find("i"); !inMask || !isMask(at) {
+		return nil, false
+	}
+	which := e.expr(x.Items[0].Value, s)
+	if isBad(which) {
+		return badV{}, true
+	}
+	at, ok := which.(maskV)
+	if !ok {
+		return nil, false
+	}
+	if at.Op != ints.Var || at.Name != "i" && at.Name != "j" {
+		return e.errorf(x.Pos, "in a mask a value is taken in row i, that looks, or in row j, that is seen: x[i] or x[j]; found %s in the brackets", at.what()), true
+	}
+	t, ok := v.(tensorV)
+	if !ok {
+		return e.errorf(x.Pos, "[%s] takes the integer that a row of a tensor has, found %s", at.Name, v.what()), true
+	}
+	n := t.Node
+	if e.scan != nil {
+		n = e.scan.part(e, n)
+	}
+	switch {
+	case n.Type.Clock() == nil:
+		return e.errorf(x.Pos, "[%s] takes the integer that a row has, found %s, which has no rows over a clock", at.Name, n.Type), true
+	case len(n.Type.Dims) > 1:
+		return e.errorf(x.Pos, "[%s] takes one integer a row, found %s; choose one first: x[%s: 0][%s]", at.Name, n.Type, n.Type.Dims[1].Name, at.Name), true
+	case n.Type.Elem != elem.I32 && n.Type.Elem != elem.I64:
+		return e.errorf(x.Pos, "a mask compares integers, found %s", n.Type), true
+	}
+	name := fmt.Sprintf("%s.%d", at.Name, n.ID)
+	e.rowInts[name] = rowInt{n, at.Name == "j", x.Pos}
+	return maskV{ints.V(name), false}, true
+}
+
+func isMask(v value) bool {
+	_, ok := v.(maskV)
+	return ok
+}
+
+// maskRows gives a mask as attend wants it, with the operands that it names: i.0
+// and so on, in the order in which they stand in it.
+func (e *elab) maskRows(m *ints.Expr, clock *ir.Clock) (*ints.Expr, []*ir.Node, bool) {
+	var rows []*ir.Node
+	with := map[string]*ints.Expr{}
+	good := true
+	var walk func(x *ints.Expr)
+	walk = func(x *ints.Expr) {
+		if r, ok := e.rowInts[x.Name]; ok && good && x.Op == ints.Var && with[x.Name] == nil {
+			n := r.x
+			if e.scan != nil {
+				n = e.scan.part(e, n)
+			}
+			if c := n.Type.Clock(); c != clock {
+				e.errorf(r.pos, "the rows of attend are those of %s, and this value has rows of %s", clock.Name, c.Name)
+				good = false
+			}
+			side := "i"
+			if r.key {
+				side = "j"
+			}
+			with[x.Name] = ints.V(fmt.Sprintf("%s.%d", side, len(rows)))
+			rows = append(rows, n)
+		}
+		for _, a := range x.Args {
+			walk(a)
+		}
+	}
+	walk(m)
+	return m.Subst(with), rows, good
 }
 
 func maskInts(v value) (x *ints.Expr, test, ok bool) {

@@ -97,10 +97,13 @@ func (e *elab) as(x *asForm, v value, s *scope) value {
 	return e.make(x.Pos, "view", ir.Attr{Dims: dims}, n)
 }
 
-// index is x[d: k], x[d: a..b], rows[m: kind == name], or list[k].
+// index is x[d: k], x[d: a..b], rows[m: kind == name], list[k], or in a mask x[i].
 func (e *elab) index(x *shape, v value, s *scope) value {
 	if x.Rest || len(x.Items) == 0 {
 		return e.errorf(x.Pos, "an index says which: x[dim: 3] or x[dim: 0..4]")
+	}
+	if m, ok := e.rowInt(x, v, s); ok {
+		return m
 	}
 	if l, ok := v.(listV); ok {
 		if len(x.Items) != 1 || x.Items[0].Name != nil {

@@ -10,7 +10,8 @@ import (
 // machine does.
 type Cost struct {
 	// Flops counts floating-point operations: 2 for each term of a product, for
-	// attend only those of pairs inside the mask, and for it the products alone.
+	// attend only those of pairs inside the mask (that may be: whatever integers
+	// the rows have), and for it the products alone.
 	Flops int64
 	// Bytes counts, for a node, its operands and its result in memory; for an
 	// entry point, what cannot stay near: weights, inputs, outputs, tables,
@@ -195,11 +196,12 @@ func (c *counter) history(n *Node) int64 {
 // seen counts the pairs inside an attend's mask.
 func (c *counter) seen(n *Node) int64 {
 	s := c.span(n.Args[0].Type.Clock())
-	key := fmt.Sprintf("%s %v", n.Attr.Where, s)
+	where := Possible(n.Attr.Where)
+	key := fmt.Sprintf("%s %v", where, s)
 	if p, ok := c.pairs[key]; ok {
 		return p
 	}
-	m, err := NewMask(n.Attr.Where)
+	m, err := NewMask(where)
 	if err != nil {
 		c.err = err
 		return 0

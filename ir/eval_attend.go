@@ -30,6 +30,16 @@ func evalAttend(n *Node, in []*Tensor, e *Env) (*Tensor, error) {
 			number[i] = first + int64(i)
 		}
 	}
+	key, err := KeyRows(n.Attr.Where, len(in)-3)
+	if err != nil {
+		return nil, err
+	}
+	for x, t := range in[3:] {
+		if want := map[bool]int{false: rows, true: len(number)}[key[x]]; len(t.Data) != want {
+			return nil, fmt.Errorf("attend over %d rows of q, %d of k, and a mask that knows %d of them", rows, len(number), len(t.Data))
+		}
+	}
+	has := make([]int64, len(key)) // what the two rows in question have
 	const block = 64
 	heads, size, groups, width := q.Dims[1], q.Dims[2], k.Dims[1], v.Dims[2]
 	out := NewTensor(elem.F32, rows, heads, width)
@@ -45,12 +55,22 @@ func evalAttend(n *Node, in []*Tensor, e *Env) (*Tensor, error) {
 		}
 		for i := i0; i < i1; i++ {
 			sees = sees[:0]
+			for x, t := range in[3:] {
+				if !key[x] {
+					has[x] = int64(t.Data[i])
+				}
+			}
 			for b := range all {
 				if none[b] {
 					continue
 				}
 				for j := b * block; j < min((b+1)*block, len(number)); j++ {
-					if all[b] || mask.Holds(first+int64(i), number[j]) {
+					for x, t := range in[3:] {
+						if key[x] {
+							has[x] = int64(t.Data[j])
+						}
+					}
+					if all[b] || mask.Holds(first+int64(i), number[j], has...) {
 						sees = append(sees, j)
 					}
 				}

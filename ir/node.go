@@ -37,7 +37,7 @@ type Attr struct {
 	Size   int        // slice, pad, tail
 	Ints   []int64    // table, turns, rows
 	Floats []float64  // table; attend: the slope of each head's bias
-	Where  *ints.Expr // attend: the mask, over i (query row) and j (key row)
+	Where  *ints.Expr // attend: the mask, over i (query row), j (key row), and i.n, j.n (see RowVar)
 	Linear bool       // attend: scores weigh as they are, no softmax
 	Cap    float64    // attend: scores s become cap·tanh(s/cap); 0: they stay
 	Init   Init       // weight

@@ -7,9 +7,12 @@ import (
 )
 
 func init() {
-	register(Op{Name: "attend", Doc: "o[i,h] = Σ_j p[i,j,h]·v[j,h div r]; s = value·⟨q[i,h], k[j,h div r]⟩ where the mask holds, r = heads of q / heads of k; with cap, s becomes cap·tanh(s/cap) (Gemma 2, arXiv 2408.00118); with floats, floats[h]·(j-i) is added to it (ALiBi, arXiv 2108.12409); p = softmax_j s (0 where the mask is nowhere true), or p = s where linear", Eval: evalAttend,
-		Operands: []string{"q", "k", "v"}, Attrs: []string{"name", "where", "value", "linear", "cap", "floats"}, Rows: Masked,
+	register(Op{Name: "attend", Doc: "o[i,h] = Σ_j p[i,j,h]·v[j,h div r]; s = value·⟨q[i,h], k[j,h div r]⟩ where the mask holds, r = heads of q / heads of k; the mask is a test of i, of j, and of integers that rows have: i.n is the operand rows[n] in row i, j.n in row j; with cap, s becomes cap·tanh(s/cap) (Gemma 2, arXiv 2408.00118); with floats, floats[h]·(j-i) is added to it (ALiBi, arXiv 2108.12409); p = softmax_j s (0 where the mask is nowhere true), or p = s where linear", Eval: evalAttend,
+		Operands: []string{"q", "k", "v", "rows"}, Variadic: true, Attrs: []string{"name", "where", "value", "linear", "cap", "floats"}, Rows: Masked,
 		Type: func(n *Node) (Type, error) {
+			if len(n.Args) < 3 {
+				return Type{}, fmt.Errorf("attend takes q, k, v and what its mask knows of rows, not %d operands", len(n.Args))
+			}
 			q, k, v := n.Args[0].Type, n.Args[1].Type, n.Args[2].Type
 			for i, t := range []Type{q, k, v} {
 				if len(t.Dims) != 3 || t.Dims[0].Clock == nil || !t.Elem.Float() {
@@ -34,11 +37,17 @@ func init() {
 			if n.Attr.Where == nil {
 				return q, fmt.Errorf("attend needs a mask")
 			}
-			vars := map[string]bool{}
-			n.Attr.Where.Vars(vars)
-			for name := range vars {
-				if name != "i" && name != "j" {
-					return q, fmt.Errorf("the mask knows i and j, not %s", name)
+			key, err := KeyRows(n.Attr.Where, len(n.Args)-3)
+			if err != nil {
+				return q, err
+			}
+			for i, x := range n.Args[3:] {
+				of, row := q.Dims[0], "i"
+				if key[i] {
+					of, row = k.Dims[0], "j"
+				}
+				if t := x.Type; len(t.Dims) != 1 || !t.Dims[0].Same(of) || !isInt(t.Elem) {
+					return q, fmt.Errorf("%s.%d must be an integer in each row of %s, found %s", row, i, of, t)
 				}
 			}
 			out := v.Dims[2]

@@ -19,8 +19,9 @@ import (
 //     chunk's rows stay in its scan, and a body takes no rows from outside
 //   - rows: what mixes rows of a clock is used by a chunk's write alone; the
 //     call's last row goes to outputs alone
-//   - masks: no row sees a later one
-//   - histories: none forgets a row that a mask still sees
+//   - masks: no row sees a later one, whatever integers the rows have
+//   - histories: none forgets a row that a mask still sees; those of an attend
+//     keep the same rows
 //   - states: first and next values fit; their rows are as many as the lengths say
 //   - lengths: they stay between 0 and their most
 //   - writes that stand apart: they see the chunk's rows as histories only
@@ -165,7 +166,7 @@ func (v *verifier) node(n *Node, around []*Region) {
 	v.verifyDims(n)
 	v.verifyPlace(n, around)
 	v.verifyName(n)
-	if n.Op.Name == "attend" && len(n.Args) == 3 && n.Attr.Where != nil {
+	if n.Op.Name == "attend" && len(n.Args) >= 3 && n.Attr.Where != nil {
 		v.verifyMask(n)
 	}
 }

@@ -6,20 +6,29 @@ import (
 	"github.com/memc-lang/memc/ir/ints"
 )
 
-// verifyMask checks that no row sees a later one, and that the history under
-// the keys forgets none that is still seen.
+// verifyMask checks that no row sees a later one, and that the histories under
+// the keys are alike and forget none that is still seen: whatever integers the
+// rows have, as these are known when the program runs.
 func (v *verifier) verifyMask(n *Node) {
-	m, err := NewMask(n.Attr.Where)
+	key, err := KeyRows(n.Attr.Where, len(n.Args)-3)
+	if err != nil {
+		return // the type rule has told
+	}
+	where := Possible(n.Attr.Where)
+	m, err := NewMask(where)
+	if err == nil {
+		_, err = NewMask(n.Attr.Where)
+	}
 	if err != nil {
 		v.fault(n, "%v", err)
 		return
 	}
-	if !causal(n.Attr.Where) {
+	if !causal(where) {
 		const most = 300
 		for i := range int64(most) {
 			for j := i + 1; j < most; j++ {
 				if m.Holds(i, j) {
-					v.fault(n, "the mask lets row %d see the later row %d; add j <= i", i, j)
+					v.fault(n, "the mask lets row %d see the later row %d%s; add j <= i", i, j, someRows(n))
 					return
 				}
 			}
@@ -27,14 +36,34 @@ func (v *verifier) verifyMask(n *Node) {
 		v.fault(n, "the mask %s does not show that no row sees a later one; add j <= i", n.Attr.Where)
 		return
 	}
-	for _, x := range n.Args[1:] {
+	var history *Node
+	for i, x := range n.Args {
+		if i == 0 || i > 2 && !key[i-3] {
+			continue
+		}
 		for x.Op.Name != "keep" && len(x.Args) > 0 && x.Type.Clock() != nil {
 			x = x.Args[0]
 		}
-		if x.Op.Name == "keep" && !v.verifyHistory(n, x, m) {
+		if x.Op.Name != "keep" {
+			continue
+		}
+		if !v.verifyHistory(n, x, m) {
 			return
 		}
+		if history != nil && history.Attr.Keep != x.Attr.Keep {
+			v.fault(n, "the histories under its keys keep different rows: %s (%s) and %s (%s)", history.Attr.Name, history.Attr.Keep, x.Attr.Name, x.Attr.Keep)
+			return
+		}
+		history = x
 	}
+}
+
+// someRows says that a fault needs certain integers in the rows.
+func someRows(n *Node) string {
+	if len(n.Args) > 3 {
+		return " where these have certain integers"
+	}
+	return ""
 }
 
 // verifyHistory tries the mask on rows that a call starting at row i no longer

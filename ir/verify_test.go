@@ -97,6 +97,11 @@ func TestVerifyFaults(t *testing.T) {
 		{"rows: the call's last", "f.spec:16:1: mul: mixes rows with the call's last: cannot stream", []string{"%15 = mul %14, %1", "%30 = last %14 : f32[h:2, a:2]\n  %15 = mul %14, %30"}},
 		{"masks: a later row", `f.spec:3:1: attend "att": the mask lets row 0 see the later row 1`, []string{"j <= i && i - j < 8", "i - j < 8"}},
 		{"masks: a later sink", "the mask lets row 0 see the later row 1", []string{"j <= i && i - j < 8", "j <= i && i - j < 8 || j < 2"}},
+		{"masks: a later row for some integers", "the mask lets row 0 see the later row 1 where these have certain integers", []string{"%2 = attend %0, %0, %0 {", "%30 = index {clock = t} : i64[t]\n  %2 = attend %0, %0, %0, %30 {", "j <= i && i - j < 8", "j <= i.0 && i - j < 8"}},
+		{"histories: one forgets more", `the histories under its keys keep different rows: k (ring 8 pin 0) and m (ring 9 pin 0)`, []string{"%2 = attend %0, %0, %0 {", `%30 = index {clock = t} : i64[t]
+  %31 = keep %0 {name = "k", keep = ring 8 pin 0} : f32[t:past t, h:2, a:2]
+  %32 = keep %30 {name = "m", keep = ring 9 pin 0} : i64[t:past t]
+  %2 = attend %0, %31, %31, %32 {`, "j <= i && i - j < 8", "j <= i && i - j < 8 && j.0 > 2"}},
 		{"masks: unclear", "does not show that no row sees a later one", []string{"j <= i && i - j < 8", "i - j < 8 && j * j <= i * i"}},
 		{"masks: a variable divisor", "the mask divides by", []string{"j <= i && i - j < 8", "j <= i && i div j == 1"}},
 		{"states: rows that lengths count otherwise", "the lengths count otherwise: 3 rows for 2 at map[ns:2]", []string{"next (min(ns + 1, 3))", "next (min(ns + 1, 2))"}},

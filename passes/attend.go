@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/memc-lang/memc/ir"
@@ -73,13 +74,14 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 	if len(n.Attr.Floats) > 0 {
 		slope = b.tile(&ir.Node{Op: ir.Ops["table"], Type: ir.Type{Dims: []ir.Dim{heads}}, Attr: ir.Attr{Dims: []ir.Dim{heads}, Floats: n.Attr.Floats}}, "", "")
 	}
+	asked, fetch := b.maskRows(n)
 	walk := func(v string, lo, hi *ints.Expr, slot *ints.Expr) kernel.Stmt {
 		blk := ints.V(v)
 		r, c := ints.V(kernel.Row), ints.V(kernel.Col)
-		mask := n.Attr.Where.Subst(map[string]*ints.Expr{
+		mask := maskTest(n.Attr.Where, map[string]*ints.Expr{
 			"i": ints.Plus(first, r),
 			"j": ints.Plus(ints.Times(blk, c64), c),
-		})
+		}, asked)
 		start := ints.Times(blk, c64)
 		bounds := map[string][2]*ints.Expr{"i": {first, last}, "j": {start, ints.Plus(start, ints.C(historyBlock-1))}}
 		scaled := kernel.R(scores)
@@ -94,18 +96,17 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 			away := ints.Minus(ints.Plus(start, c), ints.Plus(first, r))
 			scaled = kernel.F(kernel.Add, scaled, kernel.F(kernel.Mul, kernel.R(slope), kernel.F(kernel.ToF32, kernel.IndexOf(away))))
 		}
-		body := []kernel.Stmt{
+		body := append(fetch(slot),
 			&kernel.Load{Dst: keys, Buf: k.buf(ks, false), Idx: []*ints.Expr{slot, head, c, r}, Note: at},
 			&kernel.Load{Dst: values, Buf: k.buf(vs, false), Idx: []*ints.Expr{slot, head, r, c}, Note: at},
-			&kernel.Dot{Dst: scores, A: qt, B: keys, Note: at},
-		}
+			&kernel.Dot{Dst: scores, A: qt, B: keys, Note: at})
 		if n.Attr.Linear {
 			body = append(body,
-				set(p, kernel.F(kernel.Choose, kernel.TestOf(mask), scaled, kernel.N(0))),
+				set(p, kernel.F(kernel.Choose, mask, scaled, kernel.N(0))),
 				&kernel.Dot{Dst: acc, A: p, B: values, Acc: true, Note: at})
 		} else {
 			top, next, keep, sum := column(), column(), column(), column()
-			masked := set(scores, kernel.F(kernel.Choose, kernel.TestOf(mask), scaled, kernel.N(float32(math.Inf(-1)))))
+			masked := set(scores, kernel.F(kernel.Choose, mask, scaled, kernel.N(float32(math.Inf(-1)))))
 			open := []kernel.Stmt{set(scores, scaled)}
 			if n.Attr.Value == 1 && n.Attr.Cap == 0 && slope == nil {
 				open = nil
@@ -154,4 +155,34 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 	}
 	b.out(n)
 	b.end()
+}
+
+// maskRows gives what stands in a tile for the integers of rows that attend's
+// mask asks for: a column for the query's rows, loaded once, a row for those of
+// a key block, which fetch loads from the slot of the block.
+func (b *block) maskRows(n *ir.Node) (asked map[string]*kernel.Val, fetch func(slot *ints.Expr) []kernel.Stmt) {
+	key, err := ir.KeyRows(n.Attr.Where, len(n.Args)-3)
+	if err != nil {
+		fail(n, "%v", err)
+	}
+	asked = map[string]*kernel.Val{}
+	var tiles []*kernel.Tile
+	var from []*store
+	for x, a := range n.Args[3:] {
+		if !key[x] {
+			asked[fmt.Sprintf("i.%d", x)] = b.value(a, a.Type.Dims[0].Name, "")
+			continue
+		}
+		t := b.k.tile(a.Type.Elem, 1, historyBlock, nil, nil)
+		asked[fmt.Sprintf("j.%d", x)] = kernel.R(t)
+		tiles, from = append(tiles, t), append(from, b.sc.historyOf(a))
+	}
+	return asked, func(slot *ints.Expr) []kernel.Stmt {
+		var body []kernel.Stmt
+		for i, t := range tiles {
+			idx := []*ints.Expr{slot, ints.C(0), ints.V(kernel.Col)}
+			body = append(body, &kernel.Load{Dst: t, Buf: b.k.buf(from[i], false), Idx: idx, Note: note(n)})
+		}
+		return body
+	}
 }

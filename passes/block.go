@@ -282,6 +282,11 @@ func (b *block) load(n *ir.Node, rd, cd string) *kernel.Tile {
 		b.emit(b.phaseOf(n), &kernel.Map{Dst: t, Expr: kernel.N(float32(v)), Note: note(n)})
 		return t
 	}
+	if n.Op.Name == "index" { // numbers that lie nowhere
+		t := b.fresh(n, rd, cd)
+		b.emit(b.phaseOf(n), &kernel.Map{Dst: t, Expr: b.value(n, rd, cd), Note: note(n)})
+		return t
+	}
 	s, idx := b.sc.address(b.k, n, b.indices(n, rd, cd))
 	if cd != "" && !columns(idx, true) {
 		if rd == "" || b.loads(n, cd, rd) {

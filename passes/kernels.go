@@ -353,6 +353,9 @@ func (sc *scope) historyIndex(k *kernelBuilder, s *store, t ir.Type, idx map[str
 		return []*ints.Expr{number, flat}
 	}
 	size := ints.C(historyBlock)
+	if len(t.Dims) == 1 {
+		return []*ints.Expr{h.slot(ints.Quo(number, size)), ints.C(0), ints.Rem(number, size)}
+	}
 	return []*ints.Expr{h.slot(ints.Quo(number, size)), idx[t.Dims[1].Name], ints.Rem(number, size), idx[t.Dims[2].Name]}
 }
 

@@ -218,7 +218,8 @@ const (
 )
 
 // history is how kept rows lie. Blocks of 64 rows are the unit in which attends
-// read them: [block, head, 64, size], so that one block of one head is a matrix.
+// read them: [block, head, 64, size], so that one block of one head is a matrix;
+// integers that masks ask for lie as [block, 1, 64].
 type history struct {
 	keep    ir.Keep
 	blocks  bool
@@ -480,7 +481,10 @@ func (lw *lowerer) keep(n *ir.Node, asKeys, blocks bool) *store {
 			h.pinned = (k.Pin + historyBlock - 1) / historyBlock
 			h.ring = (k.Ring+slab+historyBlock-1)/historyBlock + 1
 		}
-		b.Dims = []int{h.pinned + h.ring, t.Dims[1].Size, historyBlock, t.Dims[2].Size}
+		b.Dims = []int{h.pinned + h.ring, 1, historyBlock}
+		if len(t.Dims) == 3 {
+			b.Dims = []int{h.pinned + h.ring, t.Dims[1].Size, historyBlock, t.Dims[2].Size}
+		}
 		if asKeys {
 			b.Panel, s.panel = lw.Tiling.Panel, lw.Tiling.Panel
 		}

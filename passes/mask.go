@@ -1,18 +1,22 @@
 package passes
 
 import (
+	"slices"
+
 	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
 	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
 )
 
-// keepFor says which key rows a mask may still need, from its clauses: written
-// as a disjunction of conjunctions, each conjunct must bound how far back it
+// keepFor says which key rows a mask may still need, whatever integers the rows
+// have, from its clauses: written as a disjunction of conjunctions, each conjunct must bound how far back it
 // reaches (i - j < w, or i div c == j div c), or how far it reaches from the
 // stream's start (j < s); one that does neither keeps everything. Keeping more
 // than needed is legal.
 func keepFor(where *ints.Expr) ir.Keep {
 	const most = 64 // more conjuncts than that: keep everything
-	clauses := disjuncts(where, false, most)
+	clauses := disjuncts(ir.Possible(where), false, most)
 	if clauses == nil {
 		return ir.Keep{All: true}
 	}
@@ -159,7 +163,7 @@ func isZero(e *ints.Expr) bool {
 
 // certain gives a condition, the same for a whole tile, under which the mask is
 // true (or, with want false, false) for every i and j within bounds: interval
-// arithmetic on expressions. It may be 0 where the mask is certain all the same.
+// arithmetic on expressions; of a variable without bounds nothing is known. It may be 0 where the mask is certain all the same.
 func certain(e *ints.Expr, bounds map[string][2]*ints.Expr, want bool) *ints.Expr {
 	switch e.Op {
 	case ints.Const:
@@ -231,4 +235,83 @@ func extremes(e *ints.Expr, bounds map[string][2]*ints.Expr) (lo, hi *ints.Expr,
 		}
 	}
 	return nil, nil, false
+}
+
+// maskTest is a mask for the elements of a tile. What it asks of i and j alone
+// stays one integer expression, which back ends compute in few lanes' widths; at
+// gives i and j over the tile's rows and columns, rows what stands for i.0, j.1
+// and so on.
+func maskTest(e *ints.Expr, at map[string]*ints.Expr, rows map[string]*kernel.Val) *kernel.Val {
+	if !asksRows(e, rows) {
+		return kernel.TestOf(e.Subst(at))
+	}
+	x := func(i int) *kernel.Val { return maskTest(e.Args[i], at, rows) }
+	switch e.Op {
+	case ints.Not:
+		return kernel.F(kernel.Not, x(0))
+	case ints.And:
+		return kernel.F(kernel.Both, x(0), x(1))
+	case ints.Or:
+		return kernel.F(kernel.Either, x(0), x(1))
+	case ints.Select:
+		c := x(0)
+		return kernel.F(kernel.Either, kernel.F(kernel.Both, c, x(1)), kernel.F(kernel.Both, kernel.F(kernel.Not, c), x(2)))
+	case ints.Lt, ints.Le, ints.Eq, ints.Ne:
+		a, b := maskInt(e.Args[0], at, rows), maskInt(e.Args[1], at, rows)
+		if a.Elem != b.Elem {
+			a, b = wide(a), wide(b)
+		}
+		switch e.Op {
+		case ints.Lt:
+			return kernel.F(kernel.Less, a, b)
+		case ints.Le:
+			return kernel.F(kernel.AtMost, a, b)
+		case ints.Eq:
+			return kernel.F(kernel.Same, a, b)
+		}
+		return kernel.F(kernel.Not, kernel.F(kernel.Same, a, b))
+	}
+	return kernel.F(kernel.Not, kernel.F(kernel.Same, wide(maskInt(e, at, rows)), kernel.IndexOf(ints.C(0))))
+}
+
+// maskInt is an integer of a mask: i32 where it is a row's own, which compares
+// exactly as it is, else i64.
+func maskInt(e *ints.Expr, at map[string]*ints.Expr, rows map[string]*kernel.Val) *kernel.Val {
+	if !asksRows(e, rows) {
+		return kernel.IndexOf(e.Subst(at))
+	}
+	x := func(i int) *kernel.Val { return wide(maskInt(e.Args[i], at, rows)) }
+	switch e.Op {
+	case ints.Var:
+		return rows[e.Name]
+	case ints.Select:
+		return kernel.F(kernel.Choose, maskTest(e.Args[0], at, rows), x(1), x(2))
+	case ints.Table: // element by element: the index stops at both ends
+		v := kernel.IndexOf(ints.C(e.Data[0]))
+		for k, y := range e.Data[1:] {
+			v = kernel.F(kernel.Choose, kernel.F(kernel.Less, kernel.IndexOf(ints.C(int64(k))), x(0)), kernel.IndexOf(ints.C(y)), v)
+		}
+		return v
+	}
+	if op, ok := maskOps[e.Op]; ok {
+		return kernel.F(op, x(0), x(1))
+	}
+	return kernel.F(kernel.ToI64, maskTest(e, at, rows))
+}
+
+var maskOps = map[ints.Op]kernel.ValOp{ints.Add: kernel.Add, ints.Sub: kernel.Sub, ints.Mul: kernel.Mul, ints.Div: kernel.Div, ints.Mod: kernel.Mod, ints.Min: kernel.Min, ints.Max: kernel.Max}
+
+func asksRows(e *ints.Expr, rows map[string]*kernel.Val) bool {
+	if e.Op == ints.Var {
+		return rows[e.Name] != nil
+	}
+	return slices.ContainsFunc(e.Args, func(a *ints.Expr) bool { return asksRows(a, rows) })
+}
+
+// wide gives an integer as i64.
+func wide(v *kernel.Val) *kernel.Val {
+	if v.Elem == elem.I64 {
+		return v
+	}
+	return kernel.F(kernel.ToI64, v)
 }

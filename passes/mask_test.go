@@ -31,7 +31,9 @@ func predicate(rng *rand.Rand, depth int) *ints.Expr {
 	}
 	i, j := ints.V("i"), ints.V("j")
 	term := func() *ints.Expr {
-		switch rng.IntN(8) {
+		switch rng.IntN(9) {
+		case 8:
+			return ints.V([]string{"i.0", "j.1"}[rng.IntN(2)]) // what a row has
 		case 0:
 			return i
 		case 1:
@@ -85,8 +87,11 @@ func TestNoVisibleRowIsForgotten(t *testing.T) {
 		}
 		for i := range int64(most) {
 			for j := range i + 1 {
-				if !kept(k, i, j) && mask.Holds(i, j) {
-					t.Fatalf("%s: row %d sees row %d, but only %s is kept", where, i, j, k)
+				for range 3 {
+					a, b := rng.Int64N(most)-6, rng.Int64N(most)-6
+					if !kept(k, i, j) && mask.Holds(i, j, a, b) {
+						t.Fatalf("%s: row %d, which has %d, sees row %d, which has %d, but only %s is kept", where, i, a, j, b, k)
+					}
 				}
 			}
 		}
@@ -112,17 +117,24 @@ func TestUsualMasksKeepNoMore(t *testing.T) {
 		"j <= i && (i div 16 == j div 16 || j mod 16 == 0)":   {All: true},
 		"j <= i && i - j < 40 && i div 16 == j div 16":        {Ring: 16},
 		"j <= i && (i - j < 9 || i - j < 12 && j mod 3 == 0)": {Ring: 12},
-		"i == j":                                  {Ring: 1},
-		"j == i - 3":                              {Ring: 4},
-		"j <= i && j < 5":                         {Ring: 1, Pin: 5},
-		"j <= i && (0 == 1 || i - j < 7)":         {Ring: 7},
-		"j <= i && (1 == 1 || i - j < 7)":         {All: true},
-		"j <= i && 2 * i - 2 * j < 9":             {Ring: 5},
-		"j <= i && !(j < i - 3 || j mod 2 == 1)":  {Ring: 4},
-		"j <= i && (i - j < 4 || i < 100)":        {All: true},
-		"j <= i && i - j < 1":                     {Ring: 1},
-		"j <= i && i - j < 0":                     {Ring: 1},
-		"j <= i && i - j < 5 && (j < 3 || i > 2)": {Ring: 5},
+		"i == j":                                       {Ring: 1},
+		"j == i - 3":                                   {Ring: 4},
+		"j <= i && j < 5":                              {Ring: 1, Pin: 5},
+		"j <= i && (0 == 1 || i - j < 7)":              {Ring: 7},
+		"j <= i && (1 == 1 || i - j < 7)":              {All: true},
+		"j <= i && 2 * i - 2 * j < 9":                  {Ring: 5},
+		"j <= i && !(j < i - 3 || j mod 2 == 1)":       {Ring: 4},
+		"j <= i && (i - j < 4 || i < 100)":             {All: true},
+		"j <= i && i - j < 1":                          {Ring: 1},
+		"j <= i && i - j < 0":                          {Ring: 1},
+		"j <= i && i - j < 5 && (j < 3 || i > 2)":      {Ring: 5},
+		"j <= i && i - j < 9 && i.0 == j.1":            {Ring: 9},
+		"j <= i && (i - j < 9 || j.0 == 1 && j < 4)":   {Ring: 9, Pin: 4},
+		"j <= i && (i - j < 9 || j.0 == 1)":            {All: true},
+		"j <= i && i - j < i.0":                        {All: true},
+		"j <= i && i - j < min(i.0, 12)":               {All: true},
+		"j <= i && i - j < 12 && !(i - j < i.0)":       {Ring: 12},
+		"j <= i && select(i.0 == 1, i - j < 3, j < 2)": {Ring: 3, Pin: 2},
 	} {
 		e, err := ints.Parse(where)
 		if err != nil {

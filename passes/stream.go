@@ -57,11 +57,22 @@ func (s *streamer) attend(n *ir.Node, args []*ir.Node, name string, keep ir.Keep
 	if args[1].Op.Name == "keep" {
 		return nil
 	}
-	k := s.b.Must("keep", ir.Attr{Name: name + ".k", Keep: keep}, args[1])
-	v := s.b.Must("keep", ir.Attr{Name: name + ".v", Keep: keep}, args[2])
+	args = slices.Clone(args)
+	args[1] = s.b.Must("keep", ir.Attr{Name: name + ".k", Keep: keep}, args[1])
+	args[2] = s.b.Must("keep", ir.Attr{Name: name + ".v", Keep: keep}, args[2])
+	key, err := ir.KeyRows(n.Attr.Where, len(args)-3)
+	if err != nil {
+		s.fail(n, "%v", err)
+		return nil
+	}
+	for i := range key { // what the mask knows of the keys' rows is kept as long as they are
+		if key[i] {
+			args[3+i] = s.b.Must("keep", ir.Attr{Name: fmt.Sprintf("%s.m%d", name, i), Keep: keep}, args[3+i])
+		}
+	}
 	attr := n.Attr
 	attr.Name = name
-	return s.b.Must("attend", attr, args[0], k, v)
+	return s.b.Must("attend", attr, args...)
 }
 
 // scan splits a body into its rows and its write.

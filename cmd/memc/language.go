@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/memc-lang/memc/runtime"
 )
@@ -21,9 +23,17 @@ const tokensPort, logitsPort = "tokens", "logits"
 // language checks that p is a language model of at least so many tokens.
 func language(p *program, vocab int, why string) (*languageModel, error) {
 	m := &languageModel{program: p}
+	var more []string // inputs that a text does not give
 	entries := p.Entries()
 	for i := range entries {
 		e := &entries[i]
+		if e.Name == "forward" && len(e.Inputs) > 1 && slices.ContainsFunc(e.Inputs, func(x runtime.Port) bool { return x.Name == tokensPort }) {
+			for _, x := range e.Inputs {
+				if x.Name != tokensPort {
+					more = append(more, x.Name)
+				}
+			}
+		}
 		in := len(e.Inputs) == 1 && e.Inputs[0].Name == tokensPort && e.Inputs[0].Elem == "i32" && len(e.Inputs[0].Dims) == 1
 		if !in || len(e.Outputs) != 1 || e.Outputs[0].Name != logitsPort {
 			continue
@@ -35,6 +45,9 @@ func language(p *program, vocab int, why string) (*languageModel, error) {
 		case e.Name == "next" && len(dims) == 1:
 			m.next = true
 		}
+	}
+	if m.vocab == 0 && len(more) > 0 {
+		return nil, fmt.Errorf("forward of %s also takes %s, which a text does not give: feed it with memc exec or from Go", p.Name(), strings.Join(more, ", "))
 	}
 	if m.vocab == 0 {
 		return nil, fmt.Errorf("%s is no language model: it has no entry forward(tokens i32[t]) -> logits f32[t, vocabulary]", p.Name())

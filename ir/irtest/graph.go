@@ -19,7 +19,7 @@ func Graph(src Source, size int) *ir.Graph {
 	x := m.b.Must("input", ir.Attr{Name: "x", Elem: elem.F32, Dims: []ir.Dim{ir.RowDim(t), m.dim()}})
 	tokens := m.b.Must("input", ir.Attr{Name: "tokens", Elem: elem.I32, Dims: []ir.Dim{ir.RowDim(t)}})
 	e := m.b.Must("gather", ir.Attr{}, m.weight(1, ir.Dim{Name: "v", Size: Vocabulary}, m.dim()), tokens)
-	m.pool = []*ir.Node{x, e}
+	m.pool, m.number = []*ir.Node{x, e}, tokens
 	clocks := []*ir.Clock{t}
 	if m.chance(4) {
 		m.pool = []*ir.Node{x, e, m.weave(x, tokens, size/2)}
@@ -46,6 +46,8 @@ type maker struct {
 	made  int
 	names *int // of weights, states and all that is carried
 	up    *maker
+
+	number *ir.Node // an i32 of each row, where there is one
 }
 
 const mostWidth = 400
@@ -320,13 +322,14 @@ func (m *maker) attend() {
 	h, g := ir.Dim{Name: "heads", Size: groups * repeat}, ir.Dim{Name: "groups", Size: groups}
 	d, e := ir.Dim{Name: "size", Size: m.odd(9)}, ir.Dim{Name: "wide", Size: m.odd(9)}
 	q, k, v := m.heads(m.any(), h, d), m.heads(m.any(), g, d), m.heads(m.any(), g, e)
-	m.attended(q, k, v, m.mask())
+	where, rows := m.mask()
+	m.attended(q, k, v, where, rows...)
 }
 
-func (m *maker) attended(q, k, v *ir.Node, where *ints.Expr) *ir.Node {
+func (m *maker) attended(q, k, v *ir.Node, where *ints.Expr, rows ...*ir.Node) *ir.Node {
 	h, d, e := q.Type.Dims[1], q.Type.Dims[2], v.Type.Dims[2]
 	linear := m.chance(5)
-	o := m.b.Must("attend", ir.Attr{Name: m.name("attend"), Where: where, Value: 1 / math.Sqrt(float64(d.Size)), Linear: linear}, q, k, v)
+	o := m.b.Must("attend", ir.Attr{Name: m.name("attend"), Where: where, Value: 1 / math.Sqrt(float64(d.Size)), Linear: linear}, append([]*ir.Node{q, k, v}, rows...)...)
 	if linear {
 		o = m.op("tanh", m.b.Mul(o, m.b.F(0.1)))
 	}
@@ -337,8 +340,77 @@ func (m *maker) attended(q, k, v *ir.Node, where *ints.Expr) *ir.Node {
 	return o
 }
 
-// mask is a causal predicate; one in eight never forgets.
-func (m *maker) mask() *ints.Expr {
+// mask is a causal predicate and the integers of rows that it asks for, if any.
+func (m *maker) mask() (*ints.Expr, []*ir.Node) {
+	where := m.plainMask()
+	if !m.chance(3) {
+		return where, nil
+	}
+	var rows []*ir.Node
+	var last *ir.Node
+	row := func(side string) *ints.Expr {
+		if last == nil || m.chance(2) {
+			last = m.integer()
+		}
+		for n, x := range rows { // one that the mask has already
+			if name := fmt.Sprintf("%s.%d", side, n); x == last && where.Has(name) {
+				return ints.V(name)
+			}
+		}
+		rows = append(rows, last)
+		return ints.V(fmt.Sprintf("%s.%d", side, len(rows)-1))
+	}
+	i, j := ints.V("i"), ints.V("j")
+	small := func() *ints.Expr { return ints.C(int64(m.odd(4))) }
+	for range m.odd(2) {
+		var test *ints.Expr
+		switch m.pick(6) {
+		case 0, 1:
+			test = ints.Bin(ints.Eq, row("i"), row("j"))
+		case 2:
+			test = ints.Bin(ints.Lt, ints.Minus(i, j), row("i"))
+		case 3:
+			c := small()
+			test = ints.Bin(ints.Le, ints.Quo(row("j"), c), ints.Rem(ints.Plus(row("i"), j), ints.Plus(c, ints.C(3))))
+		case 4:
+			test = ints.Bin(ints.Ne, ints.Rem(row("j"), ints.C(3)), ints.C(1))
+		default:
+			test = ints.If(ints.Bin(ints.Lt, row("j"), small()), ints.Bin(ints.Lt, j, small()), ints.Bin(ints.Le, small(), ints.Most(row("i"), ints.Minus(i, j))))
+		}
+		if m.chance(3) {
+			test = ints.No(test)
+		}
+		if m.chance(4) {
+			where = ints.Bin(ints.And, ints.Bin(ints.Le, j, i), ints.Bin(ints.Or, test, where))
+		} else {
+			where = ints.Bin(ints.And, where, test)
+		}
+	}
+	return where, rows
+}
+
+// integer is one of each row: small, or so large that f32 does not tell it from
+// its neighbours.
+func (m *maker) integer() *ir.Node {
+	if m.number != nil && !m.chance(3) {
+		if m.chance(3) {
+			return m.op("div", m.number, m.b.I(int64(m.odd(4))))
+		}
+		return m.number
+	}
+	i := m.b.Must("index", ir.Attr{Clock: m.clock})
+	if m.chance(4) {
+		return i
+	}
+	x := m.op("mod", i, m.b.I(int64(2+m.pick(5))))
+	if m.chance(2) {
+		return m.b.Add(x, m.b.I(1<<30))
+	}
+	return x
+}
+
+// plainMask is a causal predicate of i and j alone; one in eight never forgets.
+func (m *maker) plainMask() *ints.Expr {
 	i, j := ints.V("i"), ints.V("j")
 	causal := ints.Bin(ints.Le, j, i)
 	near := ints.Bin(ints.Lt, ints.Minus(i, j), ints.C(int64(m.odd(9))))

@@ -28,6 +28,10 @@ func (m *maker) scan() {
 		r.Params, args = append(r.Params, q), append(args, y)
 		s.pool = append(s.pool, q)
 	}
+	if m.number != nil {
+		s.number = m.b.Must("param", ir.Attr{Name: "number", Elem: elem.I32, Dims: []ir.Dim{ir.RowDim(c)}})
+		r.Params, args = append(r.Params, s.number), append(args, m.number)
+	}
 
 	// Reads.
 	w := s.state(r, name+".w", m.weight(d.Size, o, d))
