@@ -24,6 +24,7 @@ var ownSpecs = []struct {
 	{"summaries", []string{`{}`, `{"chunk": 3, "budget": 5, "stride": 3, "nearest": 2, "layers": 1}`, `{"chunk": 70, "budget": 1, "groups": 2}`}, 2e-3},
 	{"capped", []string{`{}`, `{"cap": 0.5, "window": 70, "slopes": [0.0, -0.25, 1e-3, 2]}`}, 1e-4},
 	{"rounded", []string{`{}`, `{"chunk": 1}`}, 1e-2},
+	{"recurrent", []string{`{}`, `{"chunk": 70, "units": 300, "layers": 1}`}, 1e-4},
 	{"packed", []string{`{}`, `{"chunk": 70, "window": 80, "layers": 1}`}, 1e-4},
 }
 

@@ -173,7 +173,7 @@ func (e *elab) cumsum(c *ruleCall) value {
 	if n.Type.Clock().Kind != ir.Chunk {
 		return e.errorf(c.pos, "%s sums the rows of a chunk: it stands inside a memory", c.name)
 	}
-	return e.make(c.pos, "cumsum", ir.Attr{}, n)
+	return e.unique(e.full("cumsum"), func(name string) value { return e.make(c.pos, "cumsum", ir.Attr{Name: name}, n) })
 }
 
 func (e *elab) linrec(c *ruleCall) value {
@@ -185,7 +185,7 @@ func (e *elab) linrec(c *ruleCall) value {
 	if !ok {
 		return badV{}
 	}
-	return e.make(c.pos, "linrec", ir.Attr{}, a, b)
+	return e.unique(e.full("linrec"), func(name string) value { return e.make(c.pos, "linrec", ir.Attr{Name: name}, a, b) })
 }
 
 func (e *elab) dot(c *ruleCall) value {

@@ -20,11 +20,6 @@ func withRows(t Type, d Dim) Type {
 	return Type{t.Elem, append([]Dim{d}, t.Dims[1:]...)}
 }
 
-func sameRows(n *Node) (Type, error) {
-	t, err := needRows(n, 0)
-	return t, err
-}
-
 func init() {
 	x := []string{"x"}
 	register(
@@ -98,8 +93,13 @@ func init() {
 				}
 				return t, err
 			}, NoGrad: "a shift forwards is not causal; gradients over whole streams do not need it yet"},
-		Op{Name: "cumsum", Doc: "inside a scan: the sum of x's rows from the chunk's first to this one", Eval: evalCumsum, Operands: x, Attrs: []string{"name"}, Rows: Stepwise, Type: sameRows, Flops: 1,
-			NoGrad: "a sum from the far end is not causal"},
+		Op{Name: "cumsum", Doc: "inside a scan: the sum of x's rows from the chunk's first to this one", Eval: evalCumsum, Operands: x, Attrs: []string{"name"}, Rows: Stepwise, Flops: 1,
+			Type: func(n *Node) (Type, error) {
+				if _, err := needRows(n, 0); err != nil {
+					return Type{}, err
+				}
+				return floating(n)
+			}, NoGrad: "a sum from the far end is not causal"},
 		Op{Name: "linrec", Doc: "y_i = a_i·y_(i-1) + b_i, y before the first row being 0", Eval: evalLinrec, Operands: []string{"a", "b"}, Attrs: []string{"name"}, Rows: Stepwise, Flops: 2,
 			Type: func(n *Node) (Type, error) {
 				if _, err := needRows(n, 1); err != nil {

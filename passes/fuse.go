@@ -119,7 +119,7 @@ func reorders(n *ir.Node) bool {
 // alone reports whether an op has a schedule of its own.
 func alone(n *ir.Node) bool {
 	switch n.Op.Name {
-	case "attend", "scan", "prefix":
+	case "attend", "scan", "prefix", "linrec":
 		return true
 	case "concat":
 		d := n.Type.Dims[n.Type.Find(n.Attr.Dim)]

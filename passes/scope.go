@@ -40,13 +40,11 @@ func (sc *scope) groups(gs []ir.Group) {
 // compute lowers a group of maps and products.
 func (sc *scope) compute(g ir.Group) {
 	sc.needs(g.Nodes)
-	for _, n := range g.Nodes {
-		if n.Op.Name == "linrec" || n.Op.Name == "cumsum" {
-			fail(n, "%s is not compiled yet: the interpreter alone runs it", n.Op.Name)
-		}
-	}
 	if len(g.Nodes) == 1 {
 		switch n := g.Nodes[0]; n.Op.Name {
+		case "linrec":
+			sc.recurrence(n)
+			return
 		case "prefix":
 			sc.prefix(n)
 			return

@@ -106,9 +106,14 @@ func (s *streamer) scan(n *ir.Node, args []*ir.Node) *ir.Node {
 	}
 
 	// Rows: attends read histories of the chunk, which is over when it is written.
+	// A running sum is from here on the recurrence that it is.
 	count := 0
 	rows := newRebuild(s.b, func(m *ir.Node, a []*ir.Node) *ir.Node {
-		if m.Op.Name != "attend" {
+		switch m.Op.Name {
+		case "cumsum":
+			return s.b.Must("linrec", ir.Attr{Name: m.Attr.Name}, s.b.F(1), a[0])
+		case "attend":
+		default:
 			return nil
 		}
 		count++
