@@ -20,6 +20,7 @@ import (
 	"github.com/memc-lang/memc/codegen/ptx"
 	"github.com/memc-lang/memc/frontend"
 	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
 	"github.com/memc-lang/memc/passes"
 	"github.com/memc-lang/memc/runtime/artifact"
 )
@@ -34,6 +35,9 @@ type Options struct {
 	// Set and Config give the spec's parameters as JSON values, Set first;
 	// entries of Config that are no parameter are ignored.
 	Set, Config map[string]json.RawMessage
+	// Quantize stores weights as Q8 or Q4 (see passes.Quantise), Cache the keys
+	// and values of attention as F32, BF16, F16 or Q8. "": as the spec says.
+	Quantize, Cache string
 	// Slab is the most rows of the base clock that one pass through the code
 	// takes; longer calls are cut. 0: DefaultSlab.
 	Slab int
@@ -53,7 +57,8 @@ const DefaultSlab = 512
 // interpreter.
 var Targets = append([]string{"interp", "avx512", "avx2"}, ptx.Targets()...)
 
-// Load reads a spec and elaborates it with its parameters. Its places name files
+// Load reads a spec and elaborates it with its parameters; what it keeps is
+// stored as the options say. Its places name files
 // as seen from the spec's folder, so that a program does not depend on where it
 // was compiled; those in errors name them as seen from here.
 func Load(spec string, o Options) (*ir.Module, error) {
@@ -67,7 +72,7 @@ func Load(spec string, o Options) (*ir.Module, error) {
 		}
 		return nil, diags
 	}
-	return m, nil
+	return Store(m, o)
 }
 
 // Optimise takes every entry point through the passes. trace, where given, sees
@@ -91,6 +96,42 @@ func Optimise(m *ir.Module, verify bool, trace func(g *ir.Graph, p passes.Pass) 
 			return nil, err
 		}
 		out.Entries = append(out.Entries, h)
+	}
+	return &out, nil
+}
+
+// The element types that Options.Quantize and Options.Cache name.
+var (
+	Quantizations = []string{"q8", "q4"}
+	Caches        = []string{"f32", "bf16", "f16", "q8"}
+)
+
+// Store gives a module that stores weights and histories as the options say. The
+// error says which of them has no effect on it.
+func Store(m *ir.Module, o Options) (*ir.Module, error) {
+	out := *m
+	if o.Cache != "" {
+		to, _ := elem.Parse(o.Cache)
+		if !slices.Contains(Caches, o.Cache) {
+			return nil, fmt.Errorf("keys and values cannot be kept as %s: there are %s", o.Cache, strings.Join(Caches, ", "))
+		}
+		var err error
+		if out.Entries, err = passes.StoreAs(out.Entries, to); err != nil {
+			return nil, err
+		}
+	}
+	if o.Quantize != "" {
+		to, _ := elem.Parse(o.Quantize)
+		if !slices.Contains(Quantizations, o.Quantize) {
+			return nil, fmt.Errorf("weights cannot be quantised as %s: there are %s", o.Quantize, strings.Join(Quantizations, ", "))
+		}
+		done, err := Optimise(&out, o.Verify, nil)
+		if err != nil {
+			return nil, err
+		}
+		if out.Entries, err = passes.Quantise(out.Entries, done.Entries, to); err != nil {
+			return nil, err
+		}
 	}
 	return &out, nil
 }

@@ -151,8 +151,14 @@ func weightsOf(w *runtime.Weights) ir.Weights {
 			t.Dims = append(t.Dims, d.Size)
 		}
 		for i, x := range v {
-			t.Data[i] = ir.Round(t.Elem, float64(x))
+			t.Data[i] = float64(x)
 		}
+		if t.Elem.Quantised() {
+			if i := slices.IndexFunc(v, func(x float32) bool { return !elem.Quantisable(x) }); i >= 0 {
+				return nil, fmt.Errorf("the tensor %s holds %v, which cannot be stored as %s", n.Attr.Name, v[i], t.Elem)
+			}
+		}
+		t.Data = ir.RoundRows(t.Elem, t.Data, t.Dims)
 		known[key] = t
 		return t, nil
 	}
@@ -266,7 +272,7 @@ func (m *interpMachine) State() (*runtime.State, error) {
 		case name == "position":
 		case strings.HasPrefix(name, lenPrefix):
 			st.Ints[strings.TrimPrefix(name, lenPrefix)] = int64(t.Data[0])
-		case t.Elem == elem.F32:
+		case t.Elem == elem.F32 || t.Elem.Quantised():
 			data := make([]byte, 8*len(t.Data))
 			for i, v := range t.Data {
 				binary.LittleEndian.PutUint64(data[8*i:], math.Float64bits(v))

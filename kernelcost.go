@@ -113,10 +113,11 @@ func (w *groupWalk) cost(g ir.Group, times int64) KernelCost {
 
 // bytes is the size of all the values that a node of this type has in the call.
 func (w *groupWalk) bytes(t ir.Type, times int64) int64 {
-	n := int64(t.Elem.Size())
+	n, last := int64(1), int64(1)
 	for _, d := range t.Dims {
 		if d.Clock == nil {
 			n *= int64(d.Size)
+			last = int64(d.Size)
 		} else {
 			n *= w.rows(d.Clock)
 			if d.Clock.Kind == ir.Chunk || d.Clock.Kind == ir.Prefixed {
@@ -124,7 +125,7 @@ func (w *groupWalk) bytes(t ir.Type, times int64) int64 {
 			}
 		}
 	}
-	return n * times
+	return t.Elem.Bytes(n, last) * times
 }
 
 // rows is how many rows of a clock the call has, those of all chunks together.

@@ -305,11 +305,11 @@ func (e *elab) weight(x *weightExpr, s *scope) value {
 	arg := e.expr(x.Name, s)
 	et, ok := elem.F32, true
 	if x.Elem != "" {
-		if et, ok = e.elemOf(x.Pos, x.Elem, s); !ok {
+		if et, ok = e.storageOf(x.Pos, x.Elem, s); !ok {
 			return badV{}
 		}
 		if !et.Float() {
-			return e.errorf(x.Pos, "a weight is f32, bf16 or f16, found %s", et)
+			return e.errorf(x.Pos, "a weight is f32, bf16, f16, q8 or q4, found %s", et)
 		}
 	}
 	one := func(name string, dims []ir.Dim) value {

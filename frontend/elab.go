@@ -261,10 +261,20 @@ func (e *elab) text(pos lexer.Position, lit string, s *scope) (string, bool) {
 	return out.String(), true
 }
 
-var elems = map[string]elem.Type{"f32": elem.F32, "f16": elem.F16, "bf16": elem.BF16, "i32": elem.I32, "i64": elem.I64}
+var elems = map[string]elem.Type{"f32": elem.F32, "f16": elem.F16, "bf16": elem.BF16, "i32": elem.I32, "i64": elem.I64, "q8": elem.Q8, "q4": elem.Q4}
 
-// elemOf finds an element type by its name, or by a string parameter's value.
+// elemOf is storageOf where values are wanted: quantised types are none.
 func (e *elab) elemOf(pos lexer.Position, name string, s *scope) (elem.Type, bool) {
+	t, ok := e.storageOf(pos, name, s)
+	if ok && t.Quantised() {
+		e.errorf(pos, "%s is a way to store weights, and the keys and values of attention: `as %s` stands behind them", t, t)
+		return 0, false
+	}
+	return t, ok
+}
+
+// storageOf finds an element type by its name, or by a string parameter's value.
+func (e *elab) storageOf(pos lexer.Position, name string, s *scope) (elem.Type, bool) {
 	if t, ok := elems[name]; ok {
 		return t, true
 	}
@@ -280,6 +290,6 @@ func (e *elab) elemOf(pos lexer.Position, name string, s *scope) (elem.Type, boo
 		}
 		word = string(v)
 	}
-	e.errorf(pos, "there is no element type %s; there are f32, f16, bf16, i32 and i64", short(word))
+	e.errorf(pos, "there is no element type %s; there are f32, f16, bf16, i32 and i64, and to store as q8 and q4", short(word))
 	return 0, false
 }

@@ -78,7 +78,7 @@ func (e *elab) as(x *asForm, v value, s *scope) value {
 		return badV{}
 	}
 	if x.Shape == nil {
-		t, ok := e.elemOf(x.Pos, x.Elem, s)
+		t, ok := e.storageOf(x.Pos, x.Elem, s)
 		if !ok {
 			return badV{}
 		}

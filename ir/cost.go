@@ -110,7 +110,17 @@ func (c *counter) elements(dims []Dim) int64 {
 	return n
 }
 
-func (c *counter) bytes(t Type) int64 { return c.elements(t.Dims) * int64(t.Elem.Size()) }
+func (c *counter) bytes(t Type) int64 {
+	return t.Elem.Bytes(c.elements(t.Dims), c.rowSize(t))
+}
+
+// rowSize is the number of elements along a type's last dimension.
+func (c *counter) rowSize(t Type) int64 {
+	if len(t.Dims) == 0 {
+		return 1
+	}
+	return c.size(t.Dims[len(t.Dims)-1])
+}
 
 // block counts the nodes that roots need in a scope, each so many times.
 func (c *counter) block(s *scope, roots []*Node, times int64) {
@@ -189,7 +199,7 @@ func (c *counter) history(n *Node) int64 {
 	default:
 		old = min(old, int64(k.Ring+k.Pin))
 	}
-	row := c.elements(n.Type.Dims[1:]) * int64(n.Type.Elem.Size())
+	row := n.Type.Elem.Bytes(c.elements(n.Type.Dims[1:]), c.rowSize(n.Type))
 	return (old + s.count) * row
 }
 

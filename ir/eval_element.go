@@ -110,7 +110,32 @@ func evalCast(n *Node, in []*Tensor, e *Env) (*Tensor, error) {
 	if to == elem.I32 && from == elem.I64 {
 		return eval1(func(x float64) float64 { return float64(int32(int64(x))) })(n, in, e)
 	}
+	if to.Quantised() {
+		return &Tensor{Elem: to, Dims: in[0].Dims, Data: RoundRows(to, in[0].Data, in[0].Dims)}, nil
+	}
 	return eval1(func(x float64) float64 { return Round(to, x) })(n, in, e)
+}
+
+// RoundRows gives the elements of a tensor of that shape, row-major, as the
+// element type holds them: groups of quantised types run along the last
+// dimension, and are made of f32; the other types are Round's.
+func RoundRows(e elem.Type, data []float64, dims []int) []float64 {
+	out := make([]float64, len(data))
+	if !e.Quantised() || len(dims) == 0 {
+		for i, x := range data {
+			out[i] = Round(e, x)
+		}
+		return out
+	}
+	rows := make([]float32, len(data))
+	for i, x := range data {
+		rows[i] = float32(x)
+	}
+	e.Round(rows, dims[len(dims)-1])
+	for i, x := range rows {
+		out[i] = float64(x)
+	}
+	return out
 }
 
 func evalTurns(n *Node, in []*Tensor, e *Env) (*Tensor, error) {

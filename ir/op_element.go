@@ -148,9 +148,13 @@ func init() {
 			Grad: func(b *Builder, n, dy *Node) []*Node {
 				return []*Node{nil, b.Select(n.Args[0], dy, b.F(0)), b.Select(n.Args[0], b.F(0), dy)}
 			}},
-		Op{Name: "cast", Doc: "x as elem: f32 to an integer rounds towards zero, a test gives 0 or 1, bf16 and f16 round to nearest even and stay storage", Eval: evalCast, Operands: []string{"x"}, Attrs: []string{"elem"}, Rows: Rowwise,
+		Op{Name: "cast", Doc: "x as elem: f32 to an integer rounds towards zero, a test gives 0 or 1, bf16 and f16 round to nearest even and stay storage; q8 and q4 round each group of the last dimension (see ir/elem)", Eval: evalCast, Operands: []string{"x"}, Attrs: []string{"elem"}, Rows: Rowwise,
 			Type: func(n *Node) (Type, error) {
-				return Type{n.Attr.Elem, n.Args[0].Type.Dims}, nil
+				t := Type{n.Attr.Elem, n.Args[0].Type.Dims}
+				if t.Elem.Quantised() && !n.Args[0].Type.Elem.Float() {
+					return t, fmt.Errorf("%s holds reals, found %s", t.Elem, n.Args[0].Type)
+				}
+				return t, quantisable(t)
 			},
 			Grad: func(b *Builder, n, dy *Node) []*Node {
 				if !n.Args[0].Type.Elem.Float() {
@@ -170,4 +174,13 @@ func init() {
 				return Type{elem.F32, append(append([]Dim{}, t.Dims...), Dim{Name: n.Attr.Dim, Size: len(n.Attr.Ints)})}, nil
 			}, NoGrad: "integers have none"},
 	)
+}
+
+// quantisable is nil where t can be stored as its element type: groups run along
+// a dimension that no call cuts.
+func quantisable(t Type) error {
+	if !t.Elem.Quantised() || len(t.Dims) > 0 && t.Dims[len(t.Dims)-1].Static() {
+		return nil
+	}
+	return fmt.Errorf("%s needs a last dimension of fixed size, found %s", t.Elem, t)
 }

@@ -21,7 +21,11 @@ func leafType(n *Node) (Type, error) {
 			return Type{}, fmt.Errorf("dimension %s has size %d; it must be at least 1", d.Name, d.Size)
 		}
 	}
-	return Type{Elem: n.Attr.Elem, Dims: dims}, nil
+	t := Type{Elem: n.Attr.Elem, Dims: dims}
+	if t.Elem.Quantised() && n.Op.Name != "weight" && n.Op.Name != "param" {
+		return t, fmt.Errorf("%s is a way to store weights, and the keys and values of attention", t.Elem)
+	}
+	return t, quantisable(t)
 }
 
 func init() {

@@ -124,7 +124,11 @@ func (s *Session) Position() int64 { return s.was.pos }
 func (s *Session) StateBytes() int64 {
 	n := int64(0)
 	for _, t := range s.was.tensors {
-		n += int64(len(t.Data)) * int64(t.Elem.Size())
+		last := 1
+		if len(t.Dims) > 0 {
+			last = t.Dims[len(t.Dims)-1]
+		}
+		n += t.Elem.Bytes(int64(len(t.Data)), int64(last))
 	}
 	return n
 }

@@ -99,6 +99,9 @@ func (v *verifier) verifyPorts() {
 		if seen[o.Name] {
 			v.fault(o.Node, "two outputs are called %s", o.Name)
 		}
+		if o.Node.Type.Elem.Quantised() {
+			v.fault(o.Node, "the output %s is %s, which is no element type of results", o.Name, o.Node.Type.Elem)
+		}
 		seen[o.Name] = true
 	}
 }

@@ -344,9 +344,22 @@ func (b *block) loads(n *ir.Node, rd, cd string) bool {
 
 // out computes a node and stores it wherever it is wanted.
 func (b *block) out(n *ir.Node) {
-	for _, s := range b.sc.destination(n) {
+	for _, s := range b.sc.destination(n, b.wholeRows(n)) {
 		b.storeTo(n, s)
 	}
+}
+
+// wholeRows reports whether n's last dimension runs along its tile, all of it.
+func (b *block) wholeRows(n *ir.Node) bool {
+	if len(n.Type.Dims) == 0 {
+		return true
+	}
+	last := n.Type.Dims[len(n.Type.Dims)-1].Name
+	if a := b.lay.find(last); a != nil && a.kind != axisLocal {
+		return false
+	}
+	_, cd := b.orient(n)
+	return cd == last || !b.has(n, last)
 }
 
 // storeTo stores a value to a place; it happens after everything was computed.

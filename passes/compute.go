@@ -124,8 +124,8 @@ func (b *block) expr(n *ir.Node, rd, cd string) *kernel.Val {
 			return kernel.F(kernel.ToF32, v)
 		case n.Type.Elem == elem.I64 && v.Elem != elem.I64:
 			return kernel.F(kernel.ToI64, v)
-		case n.Type.Elem == elem.BF16 || n.Type.Elem == elem.F16 || n.Type.Elem == elem.I32 || n.Type.Elem == elem.Bool:
-			if n.Args[0].Type.Elem != n.Type.Elem {
+		case n.Type.Elem != elem.F32 && n.Type.Elem != elem.I64:
+			if n.Args[0].Type.Elem != n.Type.Elem && !b.keptOnly(n) {
 				fail(n, "a cast of %s to %s is not compiled; store the value as %s in a state or weight instead", n.Args[0].Type.Elem, n.Type.Elem, n.Type.Elem)
 			}
 		}
@@ -153,6 +153,13 @@ func (b *block) expr(n *ir.Node, rd, cd string) *kernel.Val {
 		}
 	}
 	return kernel.F(valOps[n.Op.Name], args...)
+}
+
+// keptOnly reports whether a rounded value goes to histories alone: storing it
+// there rounds it.
+func (b *block) keptOnly(n *ir.Node) bool {
+	users := b.sc.users[n]
+	return n.Type.Elem.Float() && len(users) > 0 && !b.sc.root[n] && !slices.ContainsFunc(users, func(u *ir.Node) bool { return u.Op.Name != "keep" })
 }
 
 // fractions is a node that stands for the table of a turns op.

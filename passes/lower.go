@@ -115,12 +115,8 @@ func (lw *lowerer) buffer(b plan.Buffer) int {
 }
 
 func bytesOf(b plan.Buffer) int64 {
-	k := kernel.Buf{Dims: b.Dims, Panel: b.Panel}
-	n := k.MatrixLen()
-	for _, d := range b.Dims[:max(len(b.Dims)-2, 0)] {
-		n *= int64(d)
-	}
-	return n * int64(b.Elem.Size())
+	k := kernel.Buf{Elem: b.Elem, Dims: b.Dims, Panel: b.Panel}
+	return k.Bytes(0)
 }
 
 // everyNode calls f for all nodes of a graph, bodies included.
@@ -163,7 +159,7 @@ func (lw *lowerer) choosePanels(g *ir.Graph) {
 			dims := a.Type.Dims
 			other := n.Args[(i+1)%len(n.Args)]
 			switch {
-			case n.Op.Name == "dot" && slices.Equal(n.Attr.Over, []string{dims[len(dims)-1].Name}) && other.Type.Clock() != nil && static(a.Type):
+			case n.Op.Name == "dot" && slices.Equal(n.Attr.Over, []string{dims[len(dims)-1].Name}) && (other.Type.Clock() != nil || a.Type.Elem.Quantised()) && static(a.Type):
 				lw.panels[a.Attr.Name] = true
 			case n.Op.Name == "view" || n.Op.Name == "tail" || n.Op.Name == "concat" || n.Op.Name == "prefix":
 				plain[a.Attr.Name] = true
@@ -285,7 +281,7 @@ func (lw *lowerer) entry(g *ir.Graph) {
 }
 
 func storeElem(e elem.Type) elem.Type {
-	if e == elem.Bool {
+	if e == elem.Bool || e.Quantised() { // groups are made where a history is stored
 		return elem.F32
 	}
 	return e
@@ -397,6 +393,8 @@ func (lw *lowerer) weight(n *ir.Node) *store {
 	if lw.panels[n.Attr.Name] {
 		b.Dims, b.Panel = shape, lw.Tiling.Panel
 		s.kind, s.panel = storeDims, b.Panel
+	} else if b.Elem.Quantised() {
+		b.Dims, s.kind = shape, storeDims
 	} else {
 		b.Dims = []int{max(n.Type.Count(), 1)}
 	}
@@ -447,6 +445,9 @@ func (lw *lowerer) state(n, init *ir.Node) *store {
 		b.Fill = init.Attr.Value
 	case init.Op.Name == "weight":
 		w := lw.weight(init)
+		if init.Type.Elem.Quantised() {
+			fail(n, "the state %s changes, and cannot start as the %s weight %s", n.Attr.Name, init.Type.Elem, init.Attr.Name)
+		}
 		if init.Type.Count() != n.Type.Count() || reordered {
 			fail(n, "the state %s must start as a weight of its own shape", n.Attr.Name)
 		}
@@ -469,6 +470,12 @@ func (lw *lowerer) keep(n *ir.Node, asKeys, blocks bool) *store {
 	h := &history{keep: k, blocks: blocks, clock: t.Clock(), written: map[*scope]bool{}}
 	s := &store{kind: storeHistory, history: h}
 	b := plan.Buffer{Name: n.Attr.Name, Class: plan.State, Elem: storeElem(t.Elem), From: -1}
+	if t.Elem.Quantised() {
+		if !blocks || t.Elem != elem.Q8 {
+			fail(n, "%s is no way to keep these rows: the keys and values of attention may be bf16, f16 or q8", t.Elem)
+		}
+		b.Elem = t.Elem
+	}
 	slab := lw.clockCap(t.Clock())
 	if blocks {
 		switch {

@@ -151,8 +151,11 @@ func (sc *scope) find(n *ir.Node) *store {
 	return nil
 }
 
-// destination gives the places to which a computed node must be stored.
-func (sc *scope) destination(n *ir.Node) []*store {
+// destination gives the places to which a computed node must be stored. A
+// quantised history, which is written in whole rows, is one of them where whole
+// says so; else it is a copy's.
+func (sc *scope) destination(n *ir.Node, whole bool) []*store {
+	direct := whole || !n.Type.Elem.Quantised()
 	var to []*store
 	if s := sc.next[n]; s != nil {
 		sc.stored[n] = s
@@ -162,7 +165,7 @@ func (sc *scope) destination(n *ir.Node) []*store {
 	} else {
 		// A value that only one history reads goes there alone.
 		s, dims := sc.lw.place(n.Type)
-		only := len(sc.users[n]) > 0 && !sc.root[n]
+		only := len(sc.users[n]) > 0 && !sc.root[n] && direct
 		for _, u := range sc.users[n] {
 			only = only && u.Op.Name == "keep"
 		}
@@ -173,7 +176,7 @@ func (sc *scope) destination(n *ir.Node) []*store {
 		}
 	}
 	for _, u := range sc.users[n] {
-		if u.Op.Name == "keep" {
+		if u.Op.Name == "keep" && direct {
 			h := sc.historyOf(u)
 			if !h.history.written[sc] {
 				h.history.written[sc] = true
@@ -193,7 +196,7 @@ func (sc *scope) copyTo(n *ir.Node, to *store) {
 }
 
 func (sc *scope) copyPart(k *kernelBuilder, n *ir.Node, to *store) {
-	l := layCopy(n.Type, sc.lw.Tiling)
+	l := layCopy(n.Type, sc.lw.plan.Buffers[to.buf].Elem.Quantised())
 	b := sc.block(k, l, map[*ir.Node]bool{}, "")
 	b.storeTo(n, to)
 	b.end()
@@ -201,13 +204,16 @@ func (sc *scope) copyPart(k *kernelBuilder, n *ir.Node, to *store) {
 
 // layCopy lays a plain copy on a grid: rows in blocks, the last dimension whole
 // or in columns.
-func layCopy(t ir.Type, tl Tiling) *layout {
+func layCopy(t ir.Type, whole bool) *layout {
 	l := &layout{kind: "map"}
 	for i, d := range t.Dims {
 		a := axis{dim: d, kind: axisOne}
 		switch {
 		case i == len(t.Dims)-1 && (i > 0 || d.Static()):
 			a.kind, a.step = axisCols, min(256, d.Size)
+			if whole {
+				a.kind = axisLocal
+			}
 		case i == 0:
 			a.kind, a.step = axisRows, 64
 		}

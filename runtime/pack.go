@@ -56,7 +56,7 @@ func packPlan(p *plan.Plan, w *Weights) (*packed, error) {
 			}
 			l := layoutOf(b.Elem, b.Dims, b.Panel)
 			for g := range l.groups() {
-				jobs = append(jobs, job{read, l, g, k.buffer(p, i), b.Elem})
+				jobs = append(jobs, job{b.Tensor, read, l, g, k.buffer(p, i), b.Elem})
 			}
 		}
 	}
@@ -65,6 +65,7 @@ func packPlan(p *plan.Plan, w *Weights) (*packed, error) {
 
 // job converts and places one group of one weight.
 type job struct {
+	tensor string
 	read   func(dst []float32, from int)
 	layout layout
 	group  int
@@ -83,7 +84,9 @@ func (w *Weights) run(jobs []job) error {
 				var f []float32
 				var b []byte
 				for j := next.Add(1) - 1; j < int64(len(jobs)); j = next.Add(1) - 1 {
-					jobs[j].do(&f, &b)
+					if err := jobs[j].do(&f, &b); err != nil {
+						return err
+					}
 				}
 				return nil
 			})
@@ -93,7 +96,7 @@ func (w *Weights) run(jobs []job) error {
 	return errors.Join(errs...)
 }
 
-func (j *job) do(f *[]float32, b *[]byte) {
+func (j *job) do(f *[]float32, b *[]byte) error {
 	from, rows, off := j.layout.piece(j.group)
 	n := rows * j.layout.cols
 	if cap(*f) < n {
@@ -101,15 +104,19 @@ func (j *job) do(f *[]float32, b *[]byte) {
 	}
 	if j.layout.panel == 0 && j.elem == plan.F32 {
 		j.read(values[float32](j.to[off:][:4*n]), from)
-		return
+		return nil
 	}
 	v := (*f)[:n]
 	j.read(v, from)
+	if j.elem.Quantised() {
+		return j.quantise(v)
+	}
 	if j.layout.panel == 0 {
 		narrow(j.to[off:], v, j.elem)
-		return
+		return nil
 	}
 	bytes := (*b)[:n*j.layout.size]
 	narrow(bytes, v, j.elem)
 	j.layout.put(j.to, bytes, j.group)
+	return nil
 }

@@ -56,8 +56,8 @@ func (m *machine) State() (*State, error) {
 		s := &m.states[i]
 		b := &p.Buffers[s.buffer]
 		d := m.dims(s)
-		rows := unpack(layoutOf(b.Elem, d, b.Panel), s.memory())
-		st.Tensors[b.Name] = Tensor{Elem: elemOf(b.Elem), Shape: d, Data: rows}
+		e, shape, l := saved(b, d)
+		st.Tensors[b.Name] = Tensor{Elem: e, Shape: shape, Data: unpack(l, s.memory())}
 	}
 	return st, nil
 }
@@ -88,12 +88,12 @@ func (m *machine) SetState(st *State) error {
 		if err := t.Check(); err != nil {
 			return fmt.Errorf("the tensor %s: %w", b.Name, err)
 		}
-		want := m.dims(s)
+		e, want, _ := saved(b, m.dims(s))
 		if s.grow != nil && len(t.Shape) == len(want) {
 			want[0] = max(t.Shape[0], b.Dims[0])
 		}
-		if t.Elem != elemOf(b.Elem) || !slices.Equal(t.Shape, want) {
-			return fmt.Errorf("the tensor %s is %s %v, the program's is %s %v", b.Name, t.Elem, t.Shape, elemOf(b.Elem), want)
+		if t.Elem != e || !slices.Equal(t.Shape, want) {
+			return fmt.Errorf("the tensor %s is %s %v, the program's is %s %v", b.Name, t.Elem, t.Shape, e, want)
 		}
 	}
 	for i := range m.states { // room first: what fails leaves the values alone
@@ -111,7 +111,8 @@ func (m *machine) SetState(st *State) error {
 		if s.grow != nil {
 			s.rows = int64(t.Shape[0])
 		}
-		pack(layoutOf(b.Elem, t.Shape, b.Panel), s.memory(), t.Data)
+		_, _, l := saved(b, m.dims(s))
+		pack(l, s.memory(), t.Data)
 	}
 	for i, name := range p.LengthNames() {
 		m.desc.Lens[i] = st.Ints[lengthInt+name]

@@ -25,6 +25,7 @@ const (
 	I64  = safetensors.I64
 	Bool = safetensors.Bool
 	F64  = safetensors.F64
+	U8   = safetensors.U8 // the states of quantised histories alone
 )
 
 // elemOf is the same type as e. The first six types of a file are numbered as

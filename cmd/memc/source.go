@@ -23,6 +23,9 @@ type source struct {
 	Spec   string   `arg:"" help:"A spec, an artifact (.memc), or a model folder whose config.json names its spec."`
 	Set    []string `sep:"none" placeholder:"K=V" help:"Set a parameter of the spec; the value is JSON. May be repeated."`
 	Config string   `placeholder:"FILE" help:"A JSON object with values for the spec's parameters; other keys are ignored."`
+
+	Quantize string `placeholder:"Q" help:"Store the weights of products as q8 (8.25 bits each) or q4 (4.5 bits)."`
+	Cache    string `placeholder:"T" help:"Keep the keys and values of attention as f32, bf16, f16 or q8."`
 }
 
 // engine is how a program is run.
@@ -42,6 +45,8 @@ type weights struct {
 type input struct {
 	spec        string // the spec's file, where it is one
 	set, config map[string]json.RawMessage
+	quantize    string // memc.Options
+	cache       string
 	artifact    *artifact.Artifact
 	folder      string // the model folder, where it is one
 }
@@ -56,7 +61,13 @@ func (in *input) name() string {
 
 // open finds out what the source is and reads its parameters.
 func (s *source) open() (*input, error) {
-	in := &input{}
+	in := &input{quantize: s.Quantize, cache: s.Cache}
+	if q := s.Quantize; q != "" && !slices.Contains(memc.Quantizations, q) {
+		return nil, usage("--quantize %s: weights are quantised as %s", q, strings.Join(memc.Quantizations, " or "))
+	}
+	if t := s.Cache; t != "" && !slices.Contains(memc.Caches, t) {
+		return nil, usage("--cache %s: keys and values are kept as one of %s", t, strings.Join(memc.Caches, ", "))
+	}
 	var err error
 	if in.set, err = settingsOf(s.Set); err != nil {
 		return nil, err
@@ -165,15 +176,19 @@ func settingsOf(list []string) (map[string]json.RawMessage, error) {
 
 // options are the compiler's options for these targets.
 func (in *input) options(targets []string) memc.Options {
-	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Read: memc.ReadSpec}
+	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Quantize: in.quantize, Cache: in.cache, Read: memc.ReadSpec}
 }
 
 // module elaborates the spec, or reads the artifact's graph.
 func (in *input) module() (*ir.Module, error) {
-	if in.artifact != nil {
-		return memc.ParseGraph(in.artifact)
+	if in.artifact == nil {
+		return memc.Load(in.spec, in.options(nil))
 	}
-	return memc.Load(in.spec, in.options(nil))
+	m, err := memc.ParseGraph(in.artifact)
+	if err != nil {
+		return nil, err
+	}
+	return memc.Store(m, in.options(nil))
 }
 
 // program is a program that is ready to run.
@@ -197,6 +212,9 @@ func (s *source) program(a *app, e engine) (*program, error) {
 	in, err := s.open()
 	if err != nil {
 		return nil, err
+	}
+	if in.artifact != nil && !e.Rebuild && (in.quantize != "" || in.cache != "") {
+		return nil, usage("%s is compiled: --quantize and --cache change a program when it is compiled, or compiled again with --rebuild", s.Spec)
 	}
 	if e.Rebuild && in.artifact == nil {
 		return nil, usage("--rebuild compiles an artifact again; %s is a spec", s.Spec)
@@ -245,7 +263,7 @@ func (in *input) compileTimed(a *app, targets []string) (*artifact.Artifact, flo
 		return memc.CompileCached(a.ctx, kept, in.spec, in.options(targets))
 	}
 	begin := time.Now()
-	m, err := memc.ParseGraph(in.artifact)
+	m, err := in.module()
 	if err != nil {
 		return nil, 0, err
 	}

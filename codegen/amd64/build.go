@@ -42,19 +42,21 @@ var (
 
 // module collects the functions of one LLVM module.
 type module struct {
-	m        *ir.Module
-	machine  Machine
-	decls    map[string]*ir.Func
-	micros   map[microKey]*ir.Func
-	products map[productKey]*ir.Func
-	tables   map[string]*ir.Global
-	turners  map[kernel.Elem]*ir.Func
-	where    string // what is being emitted, for errors
-	err      error
+	m                           *ir.Module
+	machine                     Machine
+	decls                       map[string]*ir.Func
+	micros                      map[microKey]*ir.Func
+	products                    map[productKey]*ir.Func
+	tables                      map[string]*ir.Global
+	quants, quantMicros, spells map[quantKey]*ir.Func // products with quantised operands
+	turners                     map[kernel.Elem]*ir.Func
+	where                       string // what is being emitted, for errors
+	err                         error
 }
 
 func newModule(m Machine) *module {
 	mod := &module{m: ir.NewModule(), machine: m, decls: map[string]*ir.Func{}, micros: map[microKey]*ir.Func{}, products: map[productKey]*ir.Func{},
+		quants: map[quantKey]*ir.Func{}, quantMicros: map[quantKey]*ir.Func{}, spells: map[quantKey]*ir.Func{},
 		tables: map[string]*ir.Global{}, turners: map[kernel.Elem]*ir.Func{}}
 	mod.m.TargetTriple = "x86_64-unknown-linux-gnu"
 	return mod

@@ -86,6 +86,10 @@ func (b *block) dotStmt(s *kernel.Dot) {
 	}
 	r := b.right(rt, rTrans)
 	vecs, _ := b.floorDivConst(b.add(cols, c64(lanes-1)), lanes, true, false)
+	if r.elem.Quantised() {
+		b.quantised(a, r, depth, d, rows, vecs, s.Acc)
+		return
+	}
 	wide := b.scratch
 	if r.elem != kernel.F32 {
 		wide = b.near(blockWide*2*lanes*4, span{b.pos, b.pos})

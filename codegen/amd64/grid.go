@@ -134,7 +134,8 @@ func (b *block) swath(axis kernel.Axis, body []kernel.Stmt) int64 {
 	bytes := int64(0)
 	statements(body, func(s kernel.Stmt) {
 		if l, ok := s.(*kernel.Load); ok && l.Buf.Panel > 0 && slices.ContainsFunc(l.Idx, func(e *ints.Expr) bool { return e.Has(axis.Var) }) {
-			bytes += int64(l.Dst.Rows) * int64(l.Dst.Cols) * int64(l.Buf.Elem.Size())
+			_, k := l.Buf.Matrix()
+			bytes += l.Buf.Elem.Bytes(int64(l.Dst.Rows)*int64(l.Dst.Cols), k)
 		}
 	})
 	extent := axis.Extent.Interval(b.ranges)

@@ -29,6 +29,10 @@ func (b *block) loadStmt(s *kernel.Load) {
 		b.fail("load of %s from %s into %s of %s", s.Buf.Elem, s.Buf.Name, t.Name, t.Elem)
 		return
 	}
+	if s.Buf.Elem.Quantised() {
+		b.loadQuantised(s)
+		return
+	}
 	off := b.offset(s.Buf, s.Idx)
 	d := b.place(t)
 	a, isAffine := affineOf(off)
@@ -150,6 +154,10 @@ func (b *block) storeStmt(s *kernel.Store) {
 	t := s.Src
 	if !s.Buf.Write || !widens(s.Buf.Elem, t.Elem) && !(t.Elem == kernel.I64 && s.Buf.Elem == kernel.I32) {
 		b.fail("store of %s of %s to %s of %s (written: %v)", t.Name, t.Elem, s.Buf.Name, s.Buf.Elem, s.Buf.Write)
+		return
+	}
+	if s.Buf.Elem.Quantised() {
+		b.storeQuantised(s)
 		return
 	}
 	off := b.offset(s.Buf, s.Idx)

@@ -46,6 +46,9 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 	if l.Buf.Panel > 0 {
 		return b.panelView(l)
 	}
+	if l.Buf.Elem.Quantised() {
+		return false
+	}
 	a, ok := affineOf(b.offset(l.Buf, l.Idx))
 	if !ok {
 		return false
@@ -107,6 +110,9 @@ func (b *block) panelView(l *kernel.Load) bool {
 		}
 	}
 	idx[nd-2], idx[nd-1] = n0, k0
+	if l.Buf.Elem.Quantised() {
+		return b.quantisedView(l, idx, ck, byRow)
+	}
 	size := int64(l.Buf.Elem.Size())
 	at := b.int(b.offset(l.Buf, idx))
 	b.places[l.Dst] = place{ptr: b.at(b.bufs[l.Buf], b.mul(at, c64(size))), elem: l.Buf.Elem,
@@ -118,7 +124,7 @@ func (b *block) panelView(l *kernel.Load) bool {
 func widens(from, to kernel.Elem) bool {
 	switch to {
 	case kernel.F32:
-		return from == kernel.F32 || from == kernel.BF16 || from == kernel.F16
+		return from.Float()
 	case kernel.I32:
 		return from == kernel.I32
 	}

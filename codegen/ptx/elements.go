@@ -179,18 +179,16 @@ func (p *printer) place(row, col operand) {
 }
 
 func (p *printer) load(s *kernel.Load) {
+	if s.Buf.Elem.Quantised() {
+		p.loadQuantised(s)
+		return
+	}
 	offset := s.Buf.Offset(s.Idx)
 	rows, cols := p.rows(s.Dst), p.cols(s.Dst)
 	p.hoist(offset)
 	p.each(rows, cols, func(r, c operand) {
 		p.place(r, c)
-		if g := s.Gather; g != nil {
-			x := p.get(g, p.tileAt(g, r, imm(0)))
-			if g.Elem == kernel.I32 {
-				x = p.c.q("cvt.s64.s32", x)
-			}
-			p.bind(kernel.Pick, x)
-		}
+		p.pick(s, r)
 		v := p.c.widen(s.Buf.Elem, s.Dst.Elem, p.address(s.Buf, offset))
 		p.put(s.Dst, p.tileAt(s.Dst, r, c), v)
 	})
@@ -211,6 +209,10 @@ func (c *code) widen(from, to kernel.Elem, at operand) operand {
 }
 
 func (p *printer) store(s *kernel.Store) {
+	if s.Buf.Elem.Quantised() {
+		p.c.fail(fmt.Errorf("storing %s is not printed for GPUs yet: keep these rows as bf16 or f32 (%s)", s.Buf.Elem, s.Note))
+		return
+	}
 	offset := s.Buf.Offset(s.Idx)
 	rows, cols := p.rows(s.Src), p.cols(s.Src)
 	p.hoist(offset)

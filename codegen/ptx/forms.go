@@ -93,6 +93,7 @@ var forms = []form{
 	{"st.shared.u32", "n ri", 50, 40},
 	{"st.shared.u64", "n qi", 50, 40},
 	{"ld.global.f32", "=f g", 50, 40},
+	{"ld.global.u8", "=r g", 50, 40},
 	{"ld.global.b16", "=h g", 50, 40},
 	{"ld.global.u32", "=r g", 50, 40},
 	{"ld.global.u64", "=q g", 50, 40},

@@ -46,7 +46,7 @@ func (in Interp) Run(k *Kernel, bufs []Memory, args []int64) error {
 		return fmt.Errorf("kernel %s takes %d buffers and %d integers, not %d and %d", k.Name, len(k.Bufs), len(k.Ints), len(bufs), len(args))
 	}
 	for i, b := range k.Bufs {
-		if need := b.Len(0) * int64(b.Elem.Size()); int64(len(bufs[i])) < need {
+		if need := b.Bytes(0); int64(len(bufs[i])) < need {
 			return fmt.Errorf("kernel %s: buffer %s has %d bytes, but needs %d", k.Name, b.Name, len(bufs[i]), need)
 		}
 		m.mem[b] = bufs[i]
@@ -314,26 +314,31 @@ func (m *machine) stmt(s Stmt) {
 	}
 }
 
-// at is the element of the buffer that the indices name for r and c.
-func (m *machine) at(b *Buf, idx []*ints.Expr, r, c int) (int64, bool) {
+// at is the element of the buffer that the indices name for r and c, by its
+// number (in a quantised buffer by the byte of its code) and by its indices.
+func (m *machine) at(b *Buf, idx []*ints.Expr, r, c int) (int64, []int64, bool) {
 	m.env[Row], m.env[Col] = int64(r), int64(c)
-	var at [8]int64
+	at := make([]int64, len(idx))
 	for d, e := range idx {
 		at[d] = m.int(e)
 	}
 	if m.err != nil {
-		return 0, false
+		return 0, nil, false
 	}
-	i, err := b.Place(at[:len(idx)]...)
+	i, err := b.Place(at...)
 	if err != nil {
 		m.fail("at r = %d, c = %d: %w", r, c, err)
-		return 0, false
+		return 0, nil, false
 	}
-	if end := int64(len(m.mem[b])) / int64(b.Elem.Size()); i >= end {
+	size := max(int64(b.Elem.Size()), 1)
+	if b.Elem.Quantised() {
+		i, _, _ = b.quantum(at)
+	}
+	if end := int64(len(m.mem[b])) / size; i >= end {
 		m.fail("at r = %d, c = %d: element %d of %s, which has %d", r, c, i, b.Name, end)
-		return 0, false
+		return 0, nil, false
 	}
-	return i, true
+	return i, at, true
 }
 
 func (m *machine) load(s *Load, r, c int) value {
@@ -341,7 +346,7 @@ func (m *machine) load(s *Load, r, c int) value {
 		m.env[Pick] = m.get(m.view(s.Gather), r, 0).i
 		defer delete(m.env, Pick)
 	}
-	i, ok := m.at(s.Buf, s.Idx, r, c)
+	i, at, ok := m.at(s.Buf, s.Idx, r, c)
 	if !ok {
 		return poison
 	}
@@ -356,6 +361,9 @@ func (m *machine) load(s *Load, r, c int) value {
 			sh.loaded[e] = many
 		}
 	}
+	if s.Buf.Elem.Quantised() {
+		return value{f: float64(s.Buf.Element(m.mem[s.Buf], at))}
+	}
 	if s.Buf.Elem.Float() {
 		return value{f: m.mem[s.Buf].Float(s.Buf.Elem, i)}
 	}
@@ -364,7 +372,7 @@ func (m *machine) load(s *Load, r, c int) value {
 
 func (m *machine) store(s *Store, src view, r, c int) {
 	v := m.get(src, r, c)
-	i, ok := m.at(s.Buf, s.Idx, r, c)
+	i, at, ok := m.at(s.Buf, s.Idx, r, c)
 	if !ok {
 		return
 	}
@@ -387,6 +395,16 @@ func (m *machine) store(s *Store, src view, r, c int) {
 	if m.err != nil {
 		return
 	}
+	if s.Buf.Elem.Quantised() {
+		if c == src.cols-1 { // the row's last element
+			row := make([]float32, src.cols)
+			for j := range row {
+				row[j] = float32(m.get(src, r, j).f)
+			}
+			s.Buf.SetRow(m.mem[s.Buf], row, at[:len(at)-1])
+		}
+		return
+	}
 	if s.Buf.Elem.Float() {
 		m.mem[s.Buf].SetFloat(s.Buf.Elem, i, v.f)
 	} else {
@@ -395,12 +413,11 @@ func (m *machine) store(s *Store, src view, r, c int) {
 }
 
 // shadow gives the shadow of a buffer's memory, which two buffers may share,
-// and the element's place in it, counted in the smallest element's bytes.
+// and the byte in it at which the element lies.
 func (m *machine) shadow(b *Buf, i int64) (*shadow, int64) {
 	mem := m.mem[b]
-	unit := int64(BF16.Size())
 	sh := m.shadows[&mem[0]]
-	if n := int64(len(mem)) / unit; sh == nil || int64(len(sh.stored)) < n {
+	if n := int64(len(mem)); sh == nil || int64(len(sh.stored)) < n {
 		grown := &shadow{make([]int32, n), make([]int32, n), make([]int64, n)}
 		if sh != nil {
 			copy(grown.stored, sh.stored)
@@ -410,7 +427,7 @@ func (m *machine) shadow(b *Buf, i int64) (*shadow, int64) {
 		sh = grown
 		m.shadows[&mem[0]] = sh
 	}
-	return sh, i * int64(b.Elem.Size()) / unit
+	return sh, i * max(int64(b.Elem.Size()), 1)
 }
 
 func (m *machine) dot(s *Dot) {

@@ -16,7 +16,8 @@ import (
 )
 
 // Elem is an element type. Tiles hold F32, I32 or I64; Bool is the type of a
-// test inside a map; BF16 and F16 exist in memory only and widen when loaded.
+// test inside a map; BF16, F16, Q8 and Q4 exist in memory only and widen when
+// loaded: an element of the latter two is its code times its scale.
 type Elem = elem.Type
 
 // The element types.
@@ -27,6 +28,8 @@ const (
 	I32  = elem.I32
 	I64  = elem.I64
 	Bool = elem.Bool
+	Q8   = elem.Q8
+	Q4   = elem.Q4
 )
 
 // Buf is a parameter of a kernel: a dense tensor in memory, 64-byte aligned and
@@ -38,6 +41,9 @@ const (
 // n%Panel, and a matrix takes ceil(n_size/Panel)*k_size*Panel elements. A row
 // of k then is the left operand's order, and Panel values of n are adjacent:
 // the layout in which a product reads its right operand.
+//
+// A buffer of Q8 or Q4 lies in blocks of groups along its last dimension, as
+// ir/elem lays them out, matrix after matrix; a vector is a matrix of one row.
 type Buf struct {
 	Name  string
 	Elem  Elem
@@ -149,7 +155,9 @@ type Load struct {
 }
 
 // Store writes Buf[Idx...] = Src[r,c] over Src's valid region, rounding to
-// nearest even where Buf is narrower. Rows go to different places.
+// nearest even where Buf is narrower. Rows go to different places. Into a buffer
+// of Q8 it writes whole rows: the last index is c, and Src has all columns of
+// Buf, each of them valid. Q4 is not stored.
 type Store struct {
 	Buf  *Buf
 	Idx  []*ints.Expr

@@ -19,7 +19,7 @@ const behind = 64
 // buffer leaves it open (0). It is aligned, and followed by readable bytes, as
 // Buf demands.
 func NewMemory(b *Buf, rows int) Memory {
-	size := int(b.Len(rows)) * b.Elem.Size()
+	size := int(b.Bytes(rows))
 	m := make([]byte, size+2*behind)
 	skip := -int(uintptr(unsafe.Pointer(&m[0]))) & (behind - 1)
 	return m[skip : skip+size : skip+size+behind]
@@ -34,6 +34,21 @@ func (b *Buf) Len(rows int) int64 {
 		n *= int64(full.Dims[d])
 	}
 	return n
+}
+
+// Bytes is what the buffer takes in memory, with Dims[0] = rows where it leaves
+// that open.
+func (b *Buf) Bytes(rows int) int64 {
+	if !b.Elem.Quantised() {
+		return b.Len(rows) * int64(b.Elem.Size())
+	}
+	full := b.sized(rows)
+	n, k := full.Matrix()
+	total := b.Elem.MatrixBytes(n, k, b.Panel)
+	for d := range len(full.Dims) - 2 {
+		total *= int64(full.Dims[d])
+	}
+	return total
 }
 
 // sized is the buffer with the size of Dims[0] filled in.

@@ -139,7 +139,7 @@ func (v *verifier) declarations() {
 }
 
 func (v *verifier) buf(b *Buf) {
-	if b.Elem >= Bool {
+	if b.Elem == Bool || b.Elem > Q4 {
 		v.faultf("buffer %s cannot hold bools", b.Name)
 		return
 	}
@@ -349,6 +349,13 @@ func (v *verifier) store(s *Store) {
 	from, to := s.Src.Elem, s.Buf.Elem
 	if from != to && !(from == F32 && to.Float()) {
 		v.faultf("it cannot store %s as %s", from, to)
+	}
+	if to.Quantised() {
+		n, cols := len(s.Idx), s.Src.Cols
+		whole := n > 0 && len(s.Buf.Dims) == n && cols == s.Buf.Dims[n-1] && s.Src.ValidCols == nil
+		if last := n - 1; to != Q8 || !whole || !ints.Equal(s.Idx[last], ints.V(Col)) && cols > 1 {
+			v.faultf("it stores %s in whole rows only: %s is the last index, and the tile has all columns of %s", Q8, Col, s.Buf.Name)
+		}
 	}
 	hasCol := false
 	for _, e := range s.Idx {

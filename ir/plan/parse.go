@@ -196,7 +196,7 @@ func (r *reader) ints() []int {
 }
 
 func (r *reader) elem() Elem {
-	for e := kernel.F32; e <= kernel.Bool; e++ {
+	for e := kernel.F32; e <= kernel.Q4; e++ {
 		if r.is(e.String()) {
 			return e
 		}

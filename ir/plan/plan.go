@@ -9,6 +9,7 @@
 package plan
 
 import (
+	"github.com/memc-lang/memc/ir/elem"
 	"github.com/memc-lang/memc/ir/ints"
 	"github.com/memc-lang/memc/ir/kernel"
 )
@@ -24,7 +25,12 @@ const (
 	I32  = kernel.I32
 	I64  = kernel.I64
 	Bool = kernel.Bool
+	Q8   = kernel.Q8
+	Q4   = kernel.Q4
 )
+
+// Quantisable reports whether a weight may hold x where it is stored as Q8 or Q4.
+func Quantisable(x float32) bool { return elem.Quantisable(x) }
 
 // Class says who owns a buffer's memory and how long it lives.
 type Class uint8

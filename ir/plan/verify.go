@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/memc-lang/memc/ir/ints"
 	"github.com/memc-lang/memc/ir/kernel"
@@ -21,6 +22,7 @@ const (
 //   - slab, arena, record and the room for records are positive and within
 //     limits; the first two slots are pos and n;
 //   - names of slots, lengths and loops are names, and unique where they count;
+//   - only weights, and states that start as zeros, are quantised;
 //   - a buffer's Bytes are what Dims, Panel and Elem take; its place is aligned
 //     to 64 bytes and inside the arena; it has the attributes of its class and
 //     no others; a state starts from a weight of as many elements;
@@ -160,9 +162,12 @@ func (v *verifier) buffer(i int) {
 		fault("class %d does not exist", b.Class)
 		return
 	}
-	if b.Elem > kernel.Bool {
+	if b.Elem > kernel.Q4 {
 		fault("element type %d does not exist", b.Elem)
 		return
+	}
+	if b.Elem.Quantised() {
+		v.quantised(b, fault)
 	}
 	need, err := Bytes(b.Elem, b.Dims, b.Panel)
 	switch {
@@ -220,6 +225,21 @@ func (v *verifier) buffer(i int) {
 
 func only(is, has bool) bool { return has && !is }
 
+// quantised checks what a buffer of groups with scales cannot be. Its rows must
+// be the tensor's, and a state begins as zeros and grows by whole matrices.
+func (v *verifier) quantised(b *Buffer, fault func(string, ...any)) {
+	switch {
+	case b.Class != Weight && b.Class != State:
+		fault("a %s cannot be %s", b.Class, b.Elem)
+	case b.Class == Weight && !slices.Equal(b.Dims, b.Shape):
+		fault("dims %v of %s are not the tensor's shape %v", b.Dims, b.Elem, b.Shape)
+	case b.Class == State && (b.From >= 0 || b.Fill != 0):
+		fault("a state of %s starts as zeros", b.Elem)
+	case b.Grow != nil && len(b.Dims) < 3:
+		fault("a matrix of %s cannot grow", b.Elem)
+	}
+}
+
 func (v *verifier) state(b *Buffer, fault func(string, ...any)) {
 	if b.Grow != nil && len(b.Dims) == 0 {
 		fault("a scalar cannot grow")
@@ -234,6 +254,9 @@ func (v *verifier) state(b *Buffer, fault func(string, ...any)) {
 	from := &v.p.Buffers[b.From]
 	have, err1 := Bytes(F32, b.Dims, 0)
 	want, err2 := Bytes(F32, from.Dims, 0)
+	if from.Elem.Quantised() {
+		fault("starts as a copy of %q, which is %s", from.Name, from.Elem)
+	}
 	if err1 != nil || err2 != nil || have != want {
 		fault("starts as a copy of %q, which has another number of elements", from.Name)
 	}
@@ -266,6 +289,9 @@ func Bytes(e Elem, dims []int, panel int) (int64, error) {
 		return 0, fmt.Errorf("panel %d needs two dims, not %v", panel, dims)
 	}
 	total, empty := int64(e.Size()), false
+	if e.Quantised() {
+		return quantisedBytes(e, dims, panel)
+	}
 	for i, d := range dims {
 		if d < 0 || int64(d) > maxBytes {
 			return 0, fmt.Errorf("dim %d of %v is impossible", i, dims)
@@ -285,6 +311,24 @@ func Bytes(e Elem, dims []int, panel int) (int64, error) {
 	}
 	if empty {
 		return 0, nil
+	}
+	return total, nil
+}
+
+// quantisedBytes is Bytes for groups with scales, which take at most three bytes
+// an element.
+func quantisedBytes(e Elem, dims []int, panel int) (int64, error) {
+	if need, err := Bytes(F32, dims, panel); err != nil || need == 0 {
+		return 0, err
+	}
+	b := kernel.Buf{Elem: e, Dims: dims, Panel: panel}
+	n, k := b.Matrix()
+	total := e.MatrixBytes(n, k, panel)
+	for _, d := range dims[:max(len(dims)-2, 0)] {
+		if total > maxBytes/int64(d) {
+			return 0, fmt.Errorf("dims %v take more than %d bytes", dims, int64(maxBytes))
+		}
+		total *= int64(d)
 	}
 	return total, nil
 }

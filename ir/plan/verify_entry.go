@@ -17,7 +17,7 @@ func (v *verifier) signatures() {
 	}
 	for i := range p.Signatures {
 		for j, b := range p.Signatures[i].Bufs {
-			if b.Elem > kernel.Bool {
+			if b.Elem > kernel.Q4 {
 				v.fault("signature %d: element type %d of buffer %d does not exist", i, b.Elem, j)
 			} else if _, err := Bytes(b.Elem, b.Dims, b.Panel); err != nil {
 				v.fault("signature %d: buffer %d: %v", i, j, err)
@@ -157,6 +157,10 @@ func (v *verifier) launch(at string, s *Step) {
 		}
 		if b.Panel != want.Panel {
 			v.fault("%s: buffer %q has panel %d, the kernel's buffer %d has %d", at, b.Name, b.Panel, i, want.Panel)
+		}
+		if d, w := b.Dims, want.Dims; b.Elem.Quantised() && (len(d) != len(w) || !slices.Equal(d[max(len(d)-2, 0):], w[max(len(w)-2, 0):])) {
+			v.fault("%s: buffer %q has the dims %v, the kernel's buffer %d has %v", at, b.Name, d, i, w)
+			continue
 		}
 		need, err := Bytes(want.Elem, want.Dims, want.Panel)
 		if err != nil || need > b.Bytes {

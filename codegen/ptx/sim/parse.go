@@ -258,7 +258,7 @@ func access(mnemonic string) (space string, size int) {
 	if len(parts) != 3 || parts[0] != "ld" && parts[0] != "st" || parts[1] != "shared" && parts[1] != "global" {
 		return "", 0
 	}
-	return parts[1], map[string]int{"b16": 2, "u32": 4, "f32": 4, "u64": 8}[parts[2]]
+	return parts[1], map[string]int{"u8": 1, "b16": 2, "u32": 4, "f32": 4, "u64": 8}[parts[2]]
 }
 
 func (p *parser) arg(o string, isParam bool) (arg, error) {

@@ -273,6 +273,8 @@ func (c *cta) load(id int, in *inst, at uint64) (uint64, error) {
 		}
 	}
 	switch in.size {
+	case 1:
+		return uint64(data[off]), nil
 	case 2:
 		return uint64(binary.LittleEndian.Uint16(data[off:])), nil
 	case 4:

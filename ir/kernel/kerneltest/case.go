@@ -55,6 +55,11 @@ func (c *Case) Memory(r *rand.Rand, args []int64) []kernel.Memory {
 		rows := rowsFor(n)
 		m := kernel.NewMemory(b, rows)
 		total := b.Len(rows)
+		if b.Elem.Quantised() {
+			f.codes(r, b, m, n, rows)
+			all = append(all, m)
+			continue
+		}
 		for i := range total {
 			if b.Elem.Float() {
 				m.SetFloat(b.Elem, i, f.float(r))
@@ -100,6 +105,48 @@ func (f fill) int(r *rand.Rand, e kernel.Elem) int64 {
 		return int64(int32(v))
 	}
 	return v
+}
+
+// codesMost is the largest magnitude of a quantised buffer's elements.
+func codesMost(e kernel.Elem) float64 { return float64(e.Most()) / 8 }
+
+// codes fills a quantised buffer with eighths: the first element of each group
+// is the largest code, so that the scale is one. Rows that nothing may read are
+// NaN.
+func (f fill) codes(r *rand.Rand, b *kernel.Buf, m kernel.Memory, n, rows int) {
+	_, ks := b.Matrix()
+	row := make([]float32, ks)
+	count := b.Len(rows) / max(ks, 1)
+	if nd := len(b.Dims); b.Panel > 0 && nd > 1 { // Len pads the rows of a panel
+		count = 1
+		for d, size := range b.Dims[:nd-1] {
+			if d == 0 && size == 0 {
+				size = rows
+			}
+			count *= int64(size)
+		}
+	}
+	idx := make([]int64, max(len(b.Dims)-1, 0))
+	for i := range count {
+		for k := range row {
+			row[k] = float32(r.Intn(2*int(b.Elem.Most())+1))/8 - b.Elem.Most()/8
+			if k%b.Elem.Group() == 0 {
+				row[k] = b.Elem.Most() / 8
+			}
+			if f.kind == rowsOfN && i >= int64(n) {
+				row[k] = float32(math.NaN())
+			}
+		}
+		rest := i
+		for d := len(idx) - 1; d >= 0; d-- {
+			idx[d] = rest
+			if d > 0 {
+				idx[d] = rest % int64(b.Dims[d])
+				rest /= int64(b.Dims[d])
+			}
+		}
+		b.SetRow(m, row, idx)
+	}
 }
 
 // poison fills the rows behind the first n with NaN: nothing may read them.
@@ -156,7 +203,7 @@ func (c *Case) Clone(ms []kernel.Memory) []kernel.Memory {
 	for i, b := range c.Kernel.Bufs {
 		rows := 0
 		if len(b.Dims) > 0 && b.Dims[0] == 0 {
-			for b.Len(rows)*int64(b.Elem.Size()) < int64(len(ms[i])) {
+			for b.Bytes(rows) < int64(len(ms[i])) {
 				rows++
 			}
 		}

@@ -46,8 +46,11 @@ func (g *gen) loadAs(e kernel.Elem, r, c *dim) (*tile, bool) {
 	from, f := e, fill{kind: numbers}
 	switch e {
 	case kernel.F32:
-		from = pick(g, []kernel.Elem{kernel.F32, kernel.F32, kernel.BF16, kernel.F16})
+		from = pick(g, []kernel.Elem{kernel.F32, kernel.F32, kernel.BF16, kernel.F16, kernel.Q8, kernel.Q4})
 		t.bound = bound{b: 2, q: 3}
+		if from.Quantised() {
+			t.bound.b = codesMost(from)
+		}
 	default:
 		if t.positive = g.coin(); t.positive {
 			f.kind = positive
@@ -118,7 +121,11 @@ func (g *gen) gather(r, c *dim) {
 		return
 	}
 	t.bound = bound{b: 2, q: 3}
-	table := g.buffer(pick(g, []kernel.Elem{kernel.F32, kernel.BF16, kernel.F16}), fill{kind: numbers}, rows, c.extent)
+	from := pick(g, []kernel.Elem{kernel.F32, kernel.BF16, kernel.F16, kernel.Q8})
+	if from.Quantised() {
+		t.bound.b = codesMost(from)
+	}
+	table := g.buffer(from, fill{kind: numbers}, rows, c.extent)
 	g.emit(&kernel.Load{Dst: t.Tile, Buf: table, Idx: []*ints.Expr{ints.V(kernel.Pick), c.index(kernel.Col)}, Gather: ids.Tile, Note: g.note()})
 	g.define(t)
 }

@@ -1,0 +1,142 @@
+package amd64
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// product is x[M,K] by a quantised w[N,K] in panels, added to y where add.
+func quantisedProduct(e kernel.Elem, m, k, n, panel int, add bool) *kernel.Kernel {
+	out := &kernel.Kernel{Name: fmt.Sprintf("%s.%d.%d.%d.%d.%v", e, m, k, n, panel, add)}
+	x := &kernel.Buf{Name: "x", Elem: kernel.F32, Dims: []int{m, k}}
+	w := &kernel.Buf{Name: "w", Elem: e, Dims: []int{n, k}, Panel: panel}
+	y := &kernel.Buf{Name: "y", Elem: kernel.F32, Dims: []int{m, n}, Write: true}
+	out.Bufs = []*kernel.Buf{x, w, y}
+	r, c := ints.V(kernel.Row), ints.V(kernel.Col)
+	const cols = 64
+	j := ints.V("j")
+	valid := ints.Least(ints.C(cols), ints.Minus(ints.C(int64(n)), j))
+	xt, wt, yt := out.NewTile("xt", kernel.F32, m, k), out.NewTile("wt", kernel.F32, k, cols), out.NewTile("yt", kernel.F32, m, cols)
+	wt.ValidCols, yt.ValidCols = valid, valid
+	body := []kernel.Stmt{
+		&kernel.Load{Dst: xt, Buf: x, Idx: []*ints.Expr{r, c}},
+		&kernel.Load{Dst: wt, Buf: w, Idx: []*ints.Expr{ints.Plus(j, c), r}},
+	}
+	if add {
+		body = append(body, &kernel.Load{Dst: yt, Buf: y, Idx: []*ints.Expr{r, ints.Plus(j, c)}})
+	}
+	body = append(body,
+		&kernel.Dot{Dst: yt, A: xt, B: wt, Acc: add},
+		&kernel.Store{Buf: y, Idx: []*ints.Expr{r, ints.Plus(j, c)}, Src: yt})
+	out.Parts = []kernel.Part{{Grid: []kernel.Axis{{Var: "j", Extent: ints.C(int64(n)), Step: cols}}, Body: body}}
+	return out
+}
+
+func setRows(rng *rand.Rand, b *kernel.Buf, m kernel.Memory) {
+	row := make([]float32, b.Dims[1])
+	for n := range b.Dims[0] {
+		size := math.Exp2(float64(rng.IntN(20) - 10))
+		for i := range row {
+			row[i] = float32((rng.Float64()*2 - 1) * size)
+		}
+		b.SetRow(m, row, []int64{int64(n)})
+	}
+}
+
+// Products with quantised operands give the bits of one chain of fused
+// multiply-adds over k, for few rows and many, whatever ends early.
+func TestQuantisedProducts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	var ks []*kernel.Kernel
+	for _, e := range []kernel.Elem{kernel.Q8, kernel.Q4} {
+		for _, m := range []int{1, 2, 7, 8, 9, 63} {
+			ks = append(ks, quantisedProduct(e, m, 1+rng.IntN(200), 1+rng.IntN(100), 32, m == 7 || m == 63))
+		}
+		ks = append(ks,
+			quantisedProduct(e, 1, 64, 32, 32, false), quantisedProduct(e, 1, 63, 31, 16, true), quantisedProduct(e, 33, 300, 17, 16, false),
+			quantisedProduct(e, 1, 31, 129, 32, false), quantisedProduct(e, 15, 513, 33, 32, true), quantisedProduct(e, 3, 1, 1, 32, false))
+	}
+	for _, m := range machines(t) {
+		p := compile(t, m, ks...)
+		for _, k := range ks {
+			ms := fill(rng, &kernel.Kernel{Bufs: []*kernel.Buf{k.Bufs[0], k.Bufs[2]}}, 0)
+			w := kernel.NewMemory(k.Bufs[1], 0)
+			setRows(rng, k.Bufs[1], w)
+			ms = []kernel.Memory{ms[0], w, ms[1]}
+			want := clone(ms)
+			if err := (kernel.Interp{Chain32: true, Round32: true}).Run(k, want, nil); err != nil {
+				t.Fatal(err)
+			}
+			for _, workers := range []int{1, 3} {
+				if got := p.run(t, k, ms, nil, workers); !bytes.Equal(got[2], want[2]) {
+					t.Errorf("%s, %s, %d workers: other bits", m.Name, k.Name, workers)
+				}
+			}
+		}
+	}
+}
+
+// Rows stored as Q8 are the bytes that kernel.Buf.SetRow makes of them, in rows
+// and in panels, also of numbers that are none.
+func TestQuantisedStores(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	var ks []*kernel.Kernel
+	r, c := ints.V(kernel.Row), ints.V(kernel.Col)
+	for i, s := range []struct{ rows, cols, panel int }{{5, 64, 0}, {64, 128, 32}, {3, 1, 0}, {7, 16, 32}, {9, 77, 16}, {40, 100, 0}, {2, 130, 8}} {
+		k := &kernel.Kernel{Name: fmt.Sprintf("store%d", i), Ints: []string{"n"}}
+		x := &kernel.Buf{Name: "x", Elem: kernel.F32, Dims: []int{s.rows, s.cols}}
+		y := &kernel.Buf{Name: "y", Elem: kernel.Q8, Dims: []int{2, s.rows, s.cols}, Panel: s.panel, Write: true}
+		z := &kernel.Buf{Name: "z", Elem: kernel.F32, Dims: []int{s.rows, s.cols}, Write: true}
+		k.Bufs = []*kernel.Buf{x, y, z}
+		a, b := k.NewTile("a", kernel.F32, s.rows, s.cols), k.NewTile("b", kernel.F32, s.rows, s.cols)
+		a.ValidRows = ints.V("n")
+		b.ValidRows = ints.V("n")
+		col := c
+		if s.cols == 1 {
+			col = ints.C(0)
+		}
+		k.Parts = []kernel.Part{{Body: []kernel.Stmt{
+			&kernel.Load{Dst: a, Buf: x, Idx: []*ints.Expr{r, col}},
+			&kernel.Store{Buf: y, Idx: []*ints.Expr{ints.C(1), r, col}, Src: a},
+			&kernel.Load{Dst: b, Buf: y, Idx: []*ints.Expr{ints.C(1), r, col}},
+			&kernel.Store{Buf: z, Idx: []*ints.Expr{r, col}, Src: b},
+		}}}
+		ks = append(ks, k)
+	}
+	for _, m := range machines(t) {
+		p := compile(t, m, ks...)
+		for _, k := range ks {
+			x, y, z := kernel.NewMemory(k.Bufs[0], 0), kernel.NewMemory(k.Bufs[1], 0), kernel.NewMemory(k.Bufs[2], 0)
+			for i := range int64(len(x) / 4) {
+				v := (rng.Float64()*2 - 1) * math.Exp2(float64(rng.IntN(30)-15))
+				switch rng.IntN(150) {
+				case 0:
+					v = math.NaN()
+				case 1:
+					v = math.Inf(-1)
+				case 2, 3, 4, 5:
+					v = 0
+				case 6:
+					v = 1e-44
+				}
+				x.SetFloat(kernel.F32, i, v)
+			}
+			args := []int64{int64(max(k.Bufs[0].Dims[0]-1, 1))}
+			want := clone([]kernel.Memory{x, y, z})
+			if err := k.Run(want, args); err != nil {
+				t.Fatal(err)
+			}
+			got := p.run(t, k, []kernel.Memory{x, y, z}, args, 1)
+			if !bytes.Equal(got[1], want[1]) {
+				t.Errorf("%s, %s: other codes", m.Name, k.Name)
+			}
+			same(t, m.Name, &kernel.Kernel{Name: k.Name, Bufs: k.Bufs[2:]}, want[2:], got[2:], 0)
+		}
+	}
+}
