@@ -218,7 +218,7 @@ func (m *module) product(key productKey) *ir.Func {
 		})
 	}
 	// Rows enough to share it are worth a widened copy of B.
-	if tall := int64(2 * m.machine.Micro[0].Rows); key.elem != kernel.F32 {
+	if tall := int64(2 * m.machine.Micro[0].Rows); key.elem != kernel.F32 && key.perPanel%2 == 0 {
 		p.from = f.merge(f.icmp(predicate[ints.Le], c64(tall), rows), func() value.Value {
 			piece(c64(blockWide), func() { p.wideTiles(wide) })
 			return f.bin(and, vecs, c64(-2))
