@@ -56,7 +56,7 @@ func (sc *scope) recurrence(n *ir.Node) {
 	}
 	next = kernel.F(kernel.Add, next, b.value(n.Args[1], rd, cd))
 	b.emit(before, &kernel.Map{Dst: y, Expr: next, Note: at})
-	for _, to := range sc.destination(n) {
+	for _, to := range sc.destination(n, true) {
 		idx := sc.index(k, to, n.Type, b.indices(n, rd, cd))
 		b.emit(before, &kernel.Store{Buf: k.buf(to, true), Idx: idx, Src: y, Note: at})
 	}
