@@ -40,6 +40,19 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 		cd = ""
 	}
 	qt := b.tile(q, rows.Name, cd)
+	// The exponentials are powers of two, which are cheaper: the scores are
+	// multiplied by log2 e, with the scale and thus in the queries where nothing
+	// comes between.
+	bent := n.Attr.Cap > 0 || len(n.Attr.Floats) > 0
+	scale := n.Attr.Value
+	if !n.Attr.Linear && !bent {
+		scale *= math.Log2E
+	}
+	if scale != 1 {
+		scaled := k.tile(elem.F32, bq, size.Size, valid, nil)
+		b.emit(before, &kernel.Map{Dst: scaled, Expr: kernel.F(kernel.Mul, kernel.R(qt), kernel.N(float32(scale))), Note: at})
+		qt = scaled
+	}
 	column := func() *kernel.Tile { return k.tile(elem.F32, bq, 1, valid, nil) }
 	set := func(t *kernel.Tile, v *kernel.Val) kernel.Stmt { return &kernel.Map{Dst: t, Expr: v, Note: at} }
 	acc := k.tile(elem.F32, bq, out.Size, valid, nil)
@@ -69,7 +82,6 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 	keys := k.tile(elem.F32, size.Size, historyBlock, nil, nil)
 	values := k.tile(elem.F32, historyBlock, out.Size, nil, nil)
 	scores := k.tile(elem.F32, bq, historyBlock, valid, nil)
-	p := k.tile(elem.F32, bq, historyBlock, valid, nil)
 	var slope *kernel.Tile // of this block's head
 	if len(n.Attr.Floats) > 0 {
 		slope = b.tile(&ir.Node{Op: ir.Ops["table"], Type: ir.Type{Dims: []ir.Dim{heads}}, Attr: ir.Attr{Dims: []ir.Dim{heads}, Floats: n.Attr.Floats}}, "", "")
@@ -85,9 +97,6 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 		start := ints.Times(blk, c64)
 		bounds := map[string][2]*ints.Expr{"i": {first, last}, "j": {start, ints.Plus(start, ints.C(historyBlock-1))}}
 		scaled := kernel.R(scores)
-		if n.Attr.Value != 1 {
-			scaled = kernel.F(kernel.Mul, scaled, kernel.N(float32(n.Attr.Value)))
-		}
 		if n.Attr.Cap > 0 {
 			limit := kernel.N(float32(n.Attr.Cap))
 			scaled = kernel.F(kernel.Mul, limit, kernel.F(kernel.Tanh, kernel.F(kernel.Div, scaled, limit)))
@@ -96,35 +105,34 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 			away := ints.Minus(ints.Plus(start, c), ints.Plus(first, r))
 			scaled = kernel.F(kernel.Add, scaled, kernel.F(kernel.Mul, kernel.R(slope), kernel.F(kernel.ToF32, kernel.IndexOf(away))))
 		}
+		if bent && !n.Attr.Linear {
+			scaled = kernel.F(kernel.Mul, scaled, kernel.N(math.Log2E))
+		}
 		body := append(fetch(slot),
 			&kernel.Load{Dst: keys, Buf: k.buf(ks, false), Idx: []*ints.Expr{slot, head, c, r}, Note: at},
 			&kernel.Load{Dst: values, Buf: k.buf(vs, false), Idx: []*ints.Expr{slot, head, r, c}, Note: at},
 			&kernel.Dot{Dst: scores, A: qt, B: keys, Note: at})
 		if n.Attr.Linear {
 			body = append(body,
-				set(p, kernel.F(kernel.Choose, mask, scaled, kernel.N(0))),
-				&kernel.Dot{Dst: acc, A: p, B: values, Acc: true, Note: at})
+				set(scores, kernel.F(kernel.Choose, mask, scaled, kernel.N(0))),
+				&kernel.Dot{Dst: acc, A: scores, B: values, Acc: true, Note: at})
 		} else {
 			top, next, keep, sum := column(), column(), column(), column()
 			masked := set(scores, kernel.F(kernel.Choose, mask, scaled, kernel.N(float32(math.Inf(-1)))))
-			open := []kernel.Stmt{set(scores, scaled)}
-			if n.Attr.Value == 1 && n.Attr.Cap == 0 && slope == nil {
-				open = nil
-			}
 			full := certain(n.Attr.Where, bounds, true)
 			body = append(body, &kernel.When{Cond: ints.No(full), Body: []kernel.Stmt{masked}})
-			if open != nil {
-				body = append(body, &kernel.When{Cond: full, Body: open})
+			if bent {
+				body = append(body, &kernel.When{Cond: full, Body: []kernel.Stmt{set(scores, scaled)}})
 			}
 			body = append(body,
 				&kernel.Reduce{Dst: top, Src: scores, Op: kernel.Largest, Note: at},
 				set(next, kernel.F(kernel.Max, kernel.R(most), kernel.R(top))),
-				set(keep, kernel.F(kernel.Exp, kernel.F(kernel.Sub, kernel.R(most), kernel.R(next)))),
-				set(p, kernel.F(kernel.Exp, kernel.F(kernel.Sub, kernel.R(scores), kernel.R(next)))),
-				&kernel.Reduce{Dst: sum, Src: p, Op: kernel.Sum, Note: at},
+				set(keep, kernel.F(kernel.Exp2, kernel.F(kernel.Sub, kernel.R(most), kernel.R(next)))),
+				set(scores, kernel.F(kernel.Exp2, kernel.F(kernel.Sub, kernel.R(scores), kernel.R(next)))),
+				&kernel.Reduce{Dst: sum, Src: scores, Op: kernel.Sum, Note: at},
 				set(total, kernel.F(kernel.Add, kernel.F(kernel.Mul, kernel.R(total), kernel.R(keep)), kernel.R(sum))),
 				set(acc, kernel.F(kernel.Mul, kernel.R(acc), kernel.R(keep))),
-				&kernel.Dot{Dst: acc, A: p, B: values, Acc: true, Note: at},
+				&kernel.Dot{Dst: acc, A: scores, B: values, Acc: true, Note: at},
 				set(most, kernel.R(next)))
 		}
 		if empty := certain(n.Attr.Where, bounds, false); !isZero(empty) {

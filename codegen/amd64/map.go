@@ -19,6 +19,7 @@ type mapper struct {
 	limit  int64
 	first  value.Value // where the strip begins; nil before the strips
 	row    value.Value // the row; nil before the rows
+	fresh  map[*kernel.Tile]value.Value
 	depths map[*kernel.Val]depth
 }
 
@@ -31,45 +32,38 @@ const (
 	perStrip
 )
 
-func (b *block) mapStmt(s *kernel.Map) {
-	m := &mapper{block: b, dst: s.Dst, column: s.Dst.Cols == 1, depths: map[*kernel.Val]depth{}}
-	d := b.place(s.Dst)
+// mapper gives the emitter of a map. fresh, where given, has the strips of tiles
+// that are in registers.
+func (b *block) mapper(s *kernel.Map, fresh map[*kernel.Tile]value.Value) *mapper {
+	m := &mapper{block: b, dst: s.Dst, column: s.Dst.Cols == 1, name: kernel.Col, limit: int64(s.Dst.Cols), fresh: fresh, depths: map[*kernel.Val]depth{}}
+	if m.column {
+		m.name, m.limit = kernel.Row, int64(s.Dst.Rows)
+	}
 	m.check(s.Expr)
+	if b.err == nil && !vectorOf(s.Dst.Elem).Equal(vectorOf(s.Expr.Elem)) {
+		b.fail("map of %s into %s of %s", s.Expr.Elem, s.Dst.Name, s.Dst.Elem)
+	}
+	return m
+}
+
+// columnMap emits a map into a tile of one column, along it.
+func (b *block) columnMap(s *kernel.Map) {
+	m := b.mapper(s, nil)
 	if b.err != nil {
 		return
 	}
-	if !vectorOf(s.Dst.Elem).Equal(vectorOf(s.Expr.Elem)) {
-		b.fail("map of %s into %s of %s", s.Expr.Elem, s.Dst.Name, s.Dst.Elem)
-		return
-	}
-	strips := func(row, n value.Value) {
-		b.eachStrip(n, func(c value.Value) {
-			m.first = c
-			b.store(m.eval(s.Expr), row, b.mul(c, c64(d.col)))
-			m.first = nil
-		})
-	}
-	if m.column {
-		m.name, m.limit = kernel.Row, int64(s.Dst.Rows)
-		b.bind(kernel.Col, c64(0), ints.Range{}, 0, func() {
-			b.push()
-			m.before(s.Expr, perRow)
-			strips(d.ptr, b.rows(s.Dst))
-			b.pop()
-		})
-		return
-	}
-	m.name, m.limit = kernel.Col, int64(s.Dst.Cols)
-	b.push()
-	m.before(s.Expr, perBlock)
-	n := b.cols(s.Dst)
-	b.eachRow(s.Dst, func(r value.Value) {
-		m.row = r
+	d := b.place(s.Dst)
+	b.bind(kernel.Col, c64(0), ints.Range{}, 0, func() {
+		b.push()
 		m.before(s.Expr, perRow)
-		strips(b.rowAt(d, r), n)
-		m.row = nil
+		b.strips(b.rows(s.Dst), nil, func(c value.Value, _ []value.Value) []value.Value {
+			m.first = c
+			b.store(m.eval(s.Expr), d.ptr, b.mul(c, c64(d.col)))
+			m.first = nil
+			return nil
+		})
+		b.pop()
 	})
-	b.pop()
 }
 
 // check compares shapes and types in the whole expression, and finds every
@@ -116,7 +110,7 @@ func (m *mapper) check(v *kernel.Val) {
 
 var arity = map[kernel.ValOp]int{
 	kernel.Ref: 0, kernel.Num: 0, kernel.Index: 0, kernel.Test: 0,
-	kernel.Neg: 1, kernel.Abs: 1, kernel.Exp: 1, kernel.Log: 1, kernel.Sqrt: 1, kernel.Rsqrt: 1, kernel.Sigmoid: 1,
+	kernel.Neg: 1, kernel.Abs: 1, kernel.Exp: 1, kernel.Exp2: 1, kernel.Log: 1, kernel.Sqrt: 1, kernel.Rsqrt: 1, kernel.Sigmoid: 1,
 	kernel.Silu: 1, kernel.Softplus: 1, kernel.Tanh: 1, kernel.CosTurn: 1, kernel.SinTurn: 1, kernel.Floor: 1, kernel.Turns: 1,
 	kernel.Not: 1, kernel.ToF32: 1, kernel.ToI64: 1,
 	kernel.Add: 2, kernel.Sub: 2, kernel.Mul: 2, kernel.Div: 2, kernel.Mod: 2, kernel.Min: 2, kernel.Max: 2,
@@ -193,6 +187,9 @@ func (m *mapper) compute(v *kernel.Val) value.Value {
 }
 
 func (m *mapper) ref(t *kernel.Tile) value.Value {
+	if v := m.fresh[t]; v != nil {
+		return v
+	}
 	p := m.place(t)
 	along := t.Cols > 1
 	if m.column {
@@ -242,6 +239,8 @@ func (m *mapper) unary(op kernel.ValOp, a value.Value) value.Value {
 		return m.abs(a)
 	case kernel.Exp:
 		return m.exp(a)
+	case kernel.Exp2:
+		return m.exp2(a)
 	case kernel.Log:
 		return m.log(a)
 	case kernel.Sqrt:

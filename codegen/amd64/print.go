@@ -129,12 +129,24 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 func (b *block) list(body []kernel.Stmt) {
 	outer, rest := b.where, b.rest
 	end := b.pos + positions(body)
-	for i, s := range body {
+	for i := 0; i < len(body); i++ {
+		s := body[i]
 		b.pos++
 		b.rest = span{b.pos, end}
 		b.where = outer + ", " + firstLine(s)
 		if b.err != nil {
 			return
+		}
+		if run := rowRun(body[i:]); len(run) > 0 {
+			for _, s := range run {
+				b.note(firstLine(s))
+			}
+			b.byRows(run)
+			for _, s := range run {
+				b.wrote(s)
+			}
+			i += len(run) - 1
+			continue
 		}
 		switch s := s.(type) {
 		case *kernel.For:
@@ -163,24 +175,33 @@ func (b *block) list(body []kernel.Stmt) {
 			b.pos++
 		default:
 			b.plain(s, body[i+1:])
-			if w, _ := effects(s); w != nil {
-				delete(b.turns, w)
-				b.written[w] = true
-			}
+			b.wrote(s)
 		}
 	}
 	b.where, b.rest = outer, rest
 }
 
-// positions is the number of positions that statements take.
+// wrote notes that a statement has written its tile.
+func (b *block) wrote(s kernel.Stmt) {
+	if w, _ := effects(s); w != nil {
+		delete(b.turns, w)
+		b.written[w] = true
+	}
+}
+
+// positions is the number of positions that statements take: a run that goes by
+// row takes one.
 func positions(body []kernel.Stmt) (n int) {
-	statements(body, func(s kernel.Stmt) {
+	for i := 0; i < len(body); i++ {
 		n++
-		switch s.(type) {
-		case *kernel.For, *kernel.When:
-			n++
+		switch s := body[i].(type) {
+		case *kernel.For:
+			n += positions(s.Body) + 1
+		case *kernel.When:
+			n += positions(s.Body) + 1
 		}
-	})
+		i += max(len(rowRun(body[i:]))-1, 0)
+	}
 	return n
 }
 
@@ -209,7 +230,7 @@ func (b *block) plain(s kernel.Stmt, after []kernel.Stmt) {
 	case *kernel.Store:
 		b.storeStmt(s)
 	case *kernel.Map:
-		b.mapStmt(s)
+		b.columnMap(s)
 	case *kernel.Dot:
 		b.dotStmt(s)
 	case *kernel.Reduce:

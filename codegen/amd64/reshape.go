@@ -1,8 +1,6 @@
 package amd64
 
 import (
-	"math"
-
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/value"
 
@@ -16,7 +14,6 @@ import (
 // rows, in ascending order.
 func (b *block) reduceStmt(s *kernel.Reduce) {
 	src, dst := b.place(s.Src), b.place(s.Dst)
-	t := vectorOf(s.Src.Elem)
 	rows, cols := s.Src.Rows, 1
 	if s.OverRows {
 		rows, cols = 1, s.Src.Cols
@@ -25,42 +22,17 @@ func (b *block) reduceStmt(s *kernel.Reduce) {
 		b.fail("reduce of %s into %s of another shape", s.Src.Name, s.Dst.Name)
 		return
 	}
-	var none value.Value
-	switch {
-	case t != vf32 && s.Op == kernel.Sum:
-		none = vint(t, 0)
-	case t != vf32:
-		none = vint(t, map[kernel.Elem]int64{kernel.I32: -1 << 31, kernel.I64: -1 << 63}[s.Src.Elem])
-	case s.Op == kernel.Sum:
-		none = &literal{vf32, "zeroinitializer"}
-	default:
-		none = vnum(float32(math.Inf(-1)))
-	}
+	none := neutral(s)
 	n, m := b.cols(s.Src), b.rows(s.Src)
-	along := func(row, n, to value.Value) {
-		whole := b.bin(and, n, c64(-lanes))
-		acc := b.loop(c64(0), whole, lanes, []value.Value{none}, func(c value.Value, in []value.Value) []value.Value {
-			return []value.Value{b.join(s.Op, in[0], b.vector(src, row, c))}
-		})[0]
-		tail := func() value.Value {
-			x := b.choose(b.mask(whole, n), b.vector(src, row, whole), none)
-			return b.join(s.Op, acc, x)
-		}
-		if k, ok := constInt(n); !ok || k%lanes != 0 {
-			acc = tail()
-		}
-		for d := lanes / 2; d > 0; d /= 2 {
-			acc = b.join(s.Op, acc, b.shuffle(acc, acc, func(i int) int { return (i + d) % lanes }))
-		}
-		b.store(b.lane(acc, 0), to, c64(0))
-	}
 	switch {
 	case s.Src.Cols == 1 && s.OverRows:
-		along(src.ptr, m, dst.ptr)
-	case s.Src.Cols == 1: // a column of one column joins nothing
+		acc := b.strips(m, []value.Value{none}, func(r value.Value, in []value.Value) []value.Value {
+			x := b.choose(b.mask(r, m), b.vector(src, src.ptr, r), none)
+			return []value.Value{b.join(s.Op, in[0], x)}
+		})
+		b.store(b.joined(s.Op, acc[0]), dst.ptr, c64(0))
+	case !s.OverRows: // a column of one column joins nothing
 		b.eachStrip(m, func(r value.Value) { b.store(b.vector(src, src.ptr, r), dst.ptr, b.mul(r, c64(dst.row))) })
-	case !s.OverRows:
-		b.eachRow(s.Src, func(r value.Value) { along(b.rowAt(src, r), n, b.rowAt(dst, r)) })
 	default:
 		// Four strips at a time: a row of them is one piece of memory.
 		wide := b.bin(and, n, c64(-4*lanes))

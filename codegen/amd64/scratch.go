@@ -56,8 +56,12 @@ func lifetimes(body []kernel.Stmt) map[*kernel.Tile]life {
 			l.first, l.last = min(l.first, s.first), max(l.last, s.last)
 			lives[t] = l
 		}
-		for _, s := range body {
-			pos++
+		run := 0 // statements that share the position
+		for i, s := range body {
+			if run--; run <= 0 {
+				pos++
+				run = len(rowRun(body[i:]))
+			}
 			start := pos
 			var inner []kernel.Stmt
 			loop := false

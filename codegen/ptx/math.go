@@ -13,6 +13,7 @@ import (
 // as e^-|a| is a normal number). A NaN gives a NaN.
 var functions = map[kernel.ValOp]func(c *code, a operand) operand{
 	kernel.Exp:      (*code).exp,
+	kernel.Exp2:     (*code).exp2,
 	kernel.Log:      (*code).log,
 	kernel.Rsqrt:    (*code).rsqrt,
 	kernel.Sigmoid:  (*code).sigmoid,
@@ -57,6 +58,18 @@ func (c *code) exp(a operand) operand {
 	hi, lo := split2(-math.Ln2)
 	x := c.fma(n, lo, c.fma(n, hi, a))
 	y := c.poly(x, 1.0/5040, 1.0/720, 1.0/120, 1.0/24, 1.0/6, 1.0/2, 1, 1)
+	i := c.r("cvt.rni.s32.f32", n)
+	half := c.r("shr.s32", i, imm(1))
+	return c.mul(c.mul(y, c.powerOfTwo(half)), c.powerOfTwo(c.r("sub.s32", i, half)))
+}
+
+// exp2: 2^a = 2^n·2^x with n = round(a) and |x| <= ½, where the polynomial of
+// degree 6 is off by 2e-9 of its value.
+func (c *code) exp2(a operand) operand {
+	a = c.f("max.NaN.f32", a, num(-150))
+	a = c.f("min.NaN.f32", a, num(129))
+	n := c.f("cvt.rni.f32.f32", a)
+	y := c.poly(c.sub(a, n), 0.0001535336, 0.0013398874, 0.009618437, 0.055503324, 0.24022648, 0.69314718, 1)
 	i := c.r("cvt.rni.s32.f32", n)
 	half := c.r("shr.s32", i, imm(1))
 	return c.mul(c.mul(y, c.powerOfTwo(half)), c.powerOfTwo(c.r("sub.s32", i, half)))

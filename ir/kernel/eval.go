@@ -108,6 +108,8 @@ func float(op ValOp, a, b float64) float64 {
 		return math.Abs(a)
 	case Exp:
 		return math.Exp(a)
+	case Exp2:
+		return math.Exp2(a)
 	case Log:
 		return math.Log(a)
 	case Sqrt:
