@@ -5,6 +5,7 @@ import (
 
 	"github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/constant"
+	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
 
@@ -47,7 +48,9 @@ const blockWide = 256
 // one sequence, which the processor's own prefetching follows too late.
 const ahead = 12
 
-func (b *block) dotStmt(s *kernel.Dot) {
+// dotStmt emits a product; scale, where given, is the column by whose elements
+// the result's rows are multiplied before the product is added to them.
+func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Tile) {
 	m, k := s.A.Rows, s.A.Cols
 	if s.TransA {
 		m, k = k, m
@@ -94,8 +97,12 @@ func (b *block) dotStmt(s *kernel.Dot) {
 	if r.elem != kernel.F32 {
 		wide = b.near(blockWide*2*lanes*4, span{b.pos, b.pos})
 	}
+	keep := value.Value(constant.NewNull(bytePtr))
+	if scale != nil {
+		keep = b.place(scale).ptr
+	}
 	b.call(b.product(productKey{r.elem, r.perPanel}), a.ptr, c64(a.row), c64(a.step), r.ptr, c64(r.step), c64(r.panel),
-		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc), wide)
+		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc), keep, wide)
 }
 
 // right gives an operand in rows of k with adjacent columns, transposing it
@@ -190,6 +197,7 @@ type productKey struct {
 //	product(a, bytes between its rows, bytes between its columns,
 //	        b, bytes between its rows, bytes between its panels, k,
 //	        dst, bytes between its rows, rows, vectors of columns, add to dst,
+//	        what dst's rows are multiplied by first or null,
 //	        room for blockWide rows of two vectors unless b is f32)
 func (m *module) product(key productKey) *ir.Func {
 	if f := m.products[key]; f != nil {
@@ -200,9 +208,9 @@ func (m *module) product(key productKey) *ir.Func {
 	pa, pb, dst := param("a", bytePtr), param("b", bytePtr), param("dst", bytePtr)
 	aRow, aStep, bStep, bPanel := param("a.row", i64), param("a.step", i64), param("b.step", i64), param("b.panel", i64)
 	depth, dstRow, rows, vecs, acc := param("k", i64), param("dst.row", i64), param("rows", i64), param("vecs", i64), param("acc", bit)
-	wide := param("wide", bytePtr)
+	keep, wide := param("keep", bytePtr), param("wide", bytePtr)
 	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d", key.elem, key.perPanel*lanes), types.Void,
-		pa, aRow, aStep, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc, wide)
+		pa, aRow, aStep, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc, keep, wide)
 	f.private()
 	m.products[key] = f.f
 	p.fn, p.aRow, p.aStep, p.bStep, p.bPanel, p.dst, p.dstRow, p.rows, p.vecs = f, aRow, aStep, bStep, bPanel, dst, dstRow, rows, vecs
@@ -213,7 +221,9 @@ func (m *module) product(key productKey) *ir.Func {
 			p.a = f.at(pa, f.mul(k, aStep))
 			p.b = f.at(pb, f.mul(k, bStep))
 			p.depth = f.smin(f.sub(depth, k), turn)
-			p.acc = f.bin(or, acc, f.icmp(predicate[ints.Ne], k, c64(0)))
+			later := f.icmp(predicate[ints.Ne], k, c64(0))
+			p.acc = f.bin(or, acc, later)
+			p.keep = f.choose(later, constant.NewNull(bytePtr), keep)
 			tiles()
 		})
 	}
@@ -279,6 +289,7 @@ type product struct {
 	a, aRow, aStep, b, bStep, bPanel    value.Value
 	depth, dst, dstRow, rows, vecs, acc value.Value
 	from                                value.Value // the first vector of columns
+	keep                                value.Value // scales of rows, or null
 }
 
 // wideTiles covers pairs of vectors of columns with register tiles that read a
@@ -300,11 +311,23 @@ func (p *product) wideTiles(wide value.Value) {
 			for w := 0; w < 2; w += min(s.Vecs, 2) {
 				p.count(from, to, int64(s.Rows), func(r value.Value) {
 					p.call(micro, p.at(p.a, p.mul(r, p.aRow)), p.aRow, p.aStep, p.at(wide, c64(int64(w)*lanes*4)), c64(2*lanes*4), p.depth,
-						p.at(p.at(dst, c64(int64(w)*lanes*4)), p.mul(r, p.dstRow)), p.dstRow, c64(0), p.acc)
+						p.at(p.at(dst, c64(int64(w)*lanes*4)), p.mul(r, p.dstRow)), p.dstRow, c64(0), p.acc, p.keepAt(r))
 				})
 			}
 		})
 	})
+}
+
+// keepAt is where the scales of the rows from r on are; null where there are none.
+func (p *product) keepAt(r value.Value) value.Value {
+	return p.choose(p.none(p.keep), p.keep, p.at(p.keep, p.mul(r, c64(4))))
+}
+
+// none is whether a pointer is null.
+func (f *fn) none(ptr value.Value) value.Value {
+	i := ir.NewICmp(enum.IPredEQ, ptr, constant.NewNull(bytePtr))
+	f.emit(i)
+	return i
 }
 
 // column is where the columns of a vector begin in B.
@@ -348,9 +371,9 @@ func (p *product) band(s Shape, from, to value.Value) {
 		micro := p.micro(microKey{Shape{s.Rows, w}, p.key.elem})
 		first := v
 		p.count(from, to, int64(s.Rows), func(r value.Value) {
-			left, dst := p.at(p.a, p.mul(r, p.aRow)), p.at(p.dst, p.mul(r, p.dstRow))
+			left, dst, keep := p.at(p.a, p.mul(r, p.aRow)), p.at(p.dst, p.mul(r, p.dstRow)), p.keepAt(r)
 			p.count(first, end, int64(w), func(v value.Value) {
-				p.call(micro, left, p.aRow, p.aStep, p.column(v), p.bStep, p.depth, p.at(dst, p.mul(v, c64(lanes*4))), p.dstRow, span, p.acc)
+				p.call(micro, left, p.aRow, p.aStep, p.column(v), p.bStep, p.depth, p.at(dst, p.mul(v, c64(lanes*4))), p.dstRow, span, p.acc, keep)
 			})
 		})
 		v = end
@@ -367,7 +390,8 @@ type microKey struct {
 //
 //	micro(a, bytes between its rows, bytes between its columns,
 //	      b, bytes between its rows, k > 0, dst, bytes between its rows,
-//	      bytes between pairs of vectors of b, add to dst)
+//	      bytes between pairs of vectors of b, add to dst, what dst's rows are
+//	      multiplied by first or null)
 //
 // No stride is a constant, so that one function serves every product.
 func (m *module) micro(key microKey) *ir.Func {
@@ -377,26 +401,35 @@ func (m *module) micro(key microKey) *ir.Func {
 	pa, aRow, aStep := ir.NewParam("a", bytePtr), ir.NewParam("a.row", i64), ir.NewParam("a.step", i64)
 	pb, bStep, depth := ir.NewParam("b", bytePtr), ir.NewParam("b.step", i64), ir.NewParam("k", i64)
 	dst, dstRow := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64)
-	span, acc := ir.NewParam("b.span", i64), ir.NewParam("acc", bit)
+	span, acc, keep := ir.NewParam("b.span", i64), ir.NewParam("acc", bit), ir.NewParam("keep", bytePtr)
 	f := m.newFunc(fmt.Sprintf("memc.dot%dx%d.%s", key.Rows, key.Vecs*lanes, key.elem), types.Void,
-		pa, aRow, aStep, pb, bStep, depth, dst, dstRow, span, acc)
+		pa, aRow, aStep, pb, bStep, depth, dst, dstRow, span, acc, keep)
 	f.private()
 	m.micros[key] = f.f
 	rows, vecs, size := key.Rows, key.Vecs, int64(key.elem.Size())
 
-	// The accumulators begin as 0 or as the result's elements.
+	// The accumulators begin as 0, or as the result's elements, scaled or not.
 	zero := &literal{vf32, "zeroinitializer"}
-	pre, load, start := f.cur, f.f.NewBlock(""), f.f.NewBlock("")
+	pre, load, scaled, start := f.cur, f.f.NewBlock(""), f.f.NewBlock(""), f.f.NewBlock("")
 	pre.Term = ir.NewCondBr(acc, load, start)
 	f.cur = load
-	begin := make([]value.Value, rows*vecs)
+	old, begin := make([]value.Value, rows*vecs), make([]value.Value, rows*vecs)
 	for r := range rows {
 		row := f.at(dst, f.mul(dstRow, c64(int64(r))))
 		for v := range vecs {
-			begin[r*vecs+v] = ir.NewPhi(ir.NewIncoming(zero, pre), ir.NewIncoming(f.load(vf32, row, c64(int64(v)*lanes*4)), load))
+			old[r*vecs+v] = f.load(vf32, row, c64(int64(v)*lanes*4))
 		}
 	}
-	load.Term = ir.NewBr(start)
+	load.Term = ir.NewCondBr(f.none(keep), start, scaled)
+	f.cur = scaled
+	for r := range rows {
+		x := f.splat(f.load(f32, keep, c64(int64(r)*4)))
+		for v := range vecs {
+			i := r*vecs + v
+			begin[i] = ir.NewPhi(ir.NewIncoming(zero, pre), ir.NewIncoming(old[i], load), ir.NewIncoming(f.bin(fmul, old[i], x), scaled))
+		}
+	}
+	scaled.Term = ir.NewBr(start)
 	f.cur = start
 	for _, p := range begin {
 		f.emit(p.(*ir.InstPhi))

@@ -39,7 +39,7 @@ var (
 
 var functions = []function{
 	{"exp(x)", math.Exp, -110, 95, 1.1, 0, map[float32]float32{0: 1, -inf32: 0, inf32: inf32, -1e9: 0, 1e9: inf32, -103: 1.4e-45, nan32: nan32}},
-	{"exp2(x)", math.Exp2, -152, 130, 1.1, 0, map[float32]float32{0: 1, -inf32: 0, inf32: inf32, -1e9: 0, 1e9: inf32, -149: 1.4e-45, 10: 1024, nan32: nan32}},
+	{"exp2(x)", math.Exp2, -126, 130, 1.1, 0, map[float32]float32{0: 1, -inf32: 0, inf32: inf32, -1e9: 0, 1e9: inf32, -126: 0x1p-126, -126.01: 0, 10: 1024, nan32: nan32}},
 	{"log(x)", math.Log, 0, math.MaxFloat32, 1, 0, map[float32]float32{0: -inf32, 1: 0, inf32: inf32, -1: nan32, nan32: nan32}},
 	{"sigmoid(x)", func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }, -110, 110, 2.5, 0x1p-126, map[float32]float32{0: 0.5, inf32: 1, -inf32: 0, 100: 1, nan32: nan32}},
 	{"silu(x)", func(x float64) float64 { return x / (1 + math.Exp(-x)) }, -110, 1e6, 2.5, 0x1p-118, map[float32]float32{0: 0, inf32: inf32, -inf32: 0, 100: 100, nan32: nan32}},

@@ -137,6 +137,14 @@ func (b *block) list(body []kernel.Stmt) {
 		if b.err != nil {
 			return
 		}
+		if t := scaling(body[i:]); t != nil {
+			b.note(firstLine(s))
+			b.note(firstLine(body[i+1]))
+			b.dotStmt(body[i+1].(*kernel.Dot), t)
+			b.wrote(s)
+			i++
+			continue
+		}
 		if run := rowRun(body[i:]); len(run) > 0 {
 			for _, s := range run {
 				b.note(firstLine(s))
@@ -189,8 +197,8 @@ func (b *block) wrote(s kernel.Stmt) {
 	}
 }
 
-// positions is the number of positions that statements take: a run that goes by
-// row takes one.
+// positions is the number of positions that statements take: those that are
+// emitted as one take one.
 func positions(body []kernel.Stmt) (n int) {
 	for i := 0; i < len(body); i++ {
 		n++
@@ -200,7 +208,7 @@ func positions(body []kernel.Stmt) (n int) {
 		case *kernel.When:
 			n += positions(s.Body) + 1
 		}
-		i += max(len(rowRun(body[i:]))-1, 0)
+		i += together(body[i:]) - 1
 	}
 	return n
 }
@@ -232,7 +240,7 @@ func (b *block) plain(s kernel.Stmt, after []kernel.Stmt) {
 	case *kernel.Map:
 		b.columnMap(s)
 	case *kernel.Dot:
-		b.dotStmt(s)
+		b.dotStmt(s, nil)
 	case *kernel.Reduce:
 		b.reduceStmt(s)
 	case *kernel.Transpose:

@@ -14,6 +14,33 @@ import (
 // statement to the next, and a tile that only these statements read is never
 // stored.
 
+// together is the number of statements at the beginning of a list that are
+// emitted as one.
+func together(body []kernel.Stmt) int {
+	if scaling(body) != nil {
+		return 2
+	}
+	return max(1, len(rowRun(body)))
+}
+
+// scaling is the tile by whose elements the rows of a tile are multiplied right
+// before a product is added to it: the product can do both. Otherwise nil.
+func scaling(body []kernel.Stmt) *kernel.Tile {
+	if len(body) < 2 {
+		return nil
+	}
+	m, ok := body[0].(*kernel.Map)
+	d, and := body[1].(*kernel.Dot)
+	if !ok || !and || !d.Acc || d.Dst != m.Dst || turned(d) || m.Dst.Elem != kernel.F32 || m.Dst.Cols == 1 || m.Expr.Op != kernel.Mul {
+		return nil
+	}
+	x, y := m.Expr.Args[0], m.Expr.Args[1]
+	if x.Op != kernel.Ref || x.Tile != m.Dst || y.Op != kernel.Ref || y.Tile.Cols != 1 || y.Tile.Rows != m.Dst.Rows || y.Tile.Elem != kernel.F32 {
+		return nil
+	}
+	return y.Tile
+}
+
 // rowRun is the longest beginning of a list that can go by row together; empty
 // where the first statement does not go by row.
 func rowRun(body []kernel.Stmt) []kernel.Stmt {
@@ -21,7 +48,7 @@ func rowRun(body []kernel.Stmt) []kernel.Stmt {
 	joined := map[*kernel.Tile]bool{} // results of reductions: a row has them at its end
 	for i, s := range body {
 		t := rowTile(s)
-		if t == nil || shape != nil && !sameShape(t, shape) {
+		if t == nil || scaling(body[i:]) != nil || shape != nil && !sameShape(t, shape) {
 			return body[:i]
 		}
 		w, reads := effects(s)

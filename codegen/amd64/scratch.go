@@ -60,7 +60,7 @@ func lifetimes(body []kernel.Stmt) map[*kernel.Tile]life {
 		for i, s := range body {
 			if run--; run <= 0 {
 				pos++
-				run = len(rowRun(body[i:]))
+				run = together(body[i:])
 			}
 			start := pos
 			var inner []kernel.Stmt

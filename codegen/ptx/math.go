@@ -64,15 +64,16 @@ func (c *code) exp(a operand) operand {
 }
 
 // exp2: 2^a = 2^n·2^x with n = round(a) and |x| <= ½, where the polynomial of
-// degree 6 is off by 2e-9 of its value.
+// degree 6 is off by 2e-9 of its value. Below -126 it is 0.
 func (c *code) exp2(a operand) operand {
-	a = c.f("max.NaN.f32", a, num(-150))
+	none := c.p("setp.lt.f32", a, num(-126))
+	a = c.f("max.NaN.f32", a, num(-126))
 	a = c.f("min.NaN.f32", a, num(129))
 	n := c.f("cvt.rni.f32.f32", a)
 	y := c.poly(c.sub(a, n), 0.0001535336, 0.0013398874, 0.009618437, 0.055503324, 0.24022648, 0.69314718, 1)
 	i := c.r("cvt.rni.s32.f32", n)
 	half := c.r("shr.s32", i, imm(1))
-	return c.mul(c.mul(y, c.powerOfTwo(half)), c.powerOfTwo(c.r("sub.s32", i, half)))
+	return c.f("selp.f32", num(0), c.mul(c.mul(y, c.powerOfTwo(half)), c.powerOfTwo(c.r("sub.s32", i, half))), none)
 }
 
 // powerOfTwo is 2^i for -126 <= i <= 127.

@@ -109,6 +109,9 @@ func float(op ValOp, a, b float64) float64 {
 	case Exp:
 		return math.Exp(a)
 	case Exp2:
+		if a < -126 {
+			return 0
+		}
 		return math.Exp2(a)
 	case Log:
 		return math.Log(a)

@@ -264,7 +264,7 @@ const (
 	Neg                   // -a
 	Abs                   // |a|
 	Exp                   // e^a; exactly 1 at 0 and 0 at -inf
-	Exp2                  // 2^a; exactly 1 at 0 and 0 at -inf
+	Exp2                  // 2^a; exactly 1 at 0 and 0 below -126, where floats are no longer normal
 	Log                   // ln a
 	Sqrt                  // √a
 	Rsqrt                 // 1/√a, correctly rounded operations: 1 / sqrt(a)
