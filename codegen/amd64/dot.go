@@ -48,9 +48,9 @@ const blockWide = 256
 // one sequence, which the processor's own prefetching follows too late.
 const ahead = 12
 
-// dotStmt emits a product; scale, where given, is the column by whose elements
-// the result's rows are multiplied before the product is added to them.
-func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Tile) {
+// dotStmt emits a product; scale, where given, is a map that multiplies the
+// result's rows by a column before the product is added to them.
+func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 	m, k := s.A.Rows, s.A.Cols
 	if s.TransA {
 		m, k = k, m
@@ -90,6 +90,9 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Tile) {
 	r := b.right(rt, rTrans)
 	vecs, _ := b.floorDivConst(b.add(cols, c64(lanes-1)), lanes, true, false)
 	if r.elem.Quantised() {
+		if scale != nil {
+			b.byRows([]kernel.Stmt{scale})
+		}
 		b.quantised(a, r, depth, d, rows, vecs, s.Acc)
 		return
 	}
@@ -99,7 +102,7 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Tile) {
 	}
 	keep := value.Value(constant.NewNull(bytePtr))
 	if scale != nil {
-		keep = b.place(scale).ptr
+		keep = b.place(scaleOf(scale)).ptr
 	}
 	b.call(b.product(productKey{r.elem, r.perPanel}), a.ptr, c64(a.row), c64(a.step), r.ptr, c64(r.step), c64(r.panel),
 		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc), keep, wide)

@@ -137,10 +137,10 @@ func (b *block) list(body []kernel.Stmt) {
 		if b.err != nil {
 			return
 		}
-		if t := scaling(body[i:]); t != nil {
+		if m := scaling(body[i:]); m != nil {
 			b.note(firstLine(s))
 			b.note(firstLine(body[i+1]))
-			b.dotStmt(body[i+1].(*kernel.Dot), t)
+			b.dotStmt(body[i+1].(*kernel.Dot), m)
 			b.wrote(s)
 			i++
 			continue

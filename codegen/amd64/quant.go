@@ -146,7 +146,7 @@ func (m *module) quantProduct(key quantKey) *ir.Func {
 				block, _ := f.floorDivConst(k, int64(key.elem.Group()), true, false)
 				f.call(spell, f.at(from, f.mul(block, c64(key.blockBytes()))), bPanel, n, width, room)
 				more := f.bin(or, acc, f.icmp(predicate[ints.Ne], k, c64(0)))
-				f.call(plain, f.at(a, f.mul(k, aStep)), aRow, aStep, room, c64(2*lanes*4), c64(0), n, to, dstRow, rows, width, more, room)
+				f.call(plain, f.at(a, f.mul(k, aStep)), aRow, aStep, room, c64(2*lanes*4), c64(0), n, to, dstRow, rows, width, more, constant.NewNull(bytePtr), room)
 			})
 		})
 	})

@@ -23,15 +23,23 @@ func together(body []kernel.Stmt) int {
 	return max(1, len(rowRun(body)))
 }
 
-// scaling is the tile by whose elements the rows of a tile are multiplied right
-// before a product is added to it: the product can do both. Otherwise nil.
-func scaling(body []kernel.Stmt) *kernel.Tile {
+// scaling is the first statement of a list if it multiplies a tile's rows by a
+// column right before a product is added to them: the product can do both.
+func scaling(body []kernel.Stmt) *kernel.Map {
 	if len(body) < 2 {
 		return nil
 	}
 	m, ok := body[0].(*kernel.Map)
 	d, and := body[1].(*kernel.Dot)
-	if !ok || !and || !d.Acc || d.Dst != m.Dst || turned(d) || m.Dst.Elem != kernel.F32 || m.Dst.Cols == 1 || m.Expr.Op != kernel.Mul {
+	if !ok || !and || !d.Acc || d.Dst != m.Dst || turned(d) || m.Dst.Elem != kernel.F32 || m.Dst.Cols == 1 || scaleOf(m) == nil {
+		return nil
+	}
+	return m
+}
+
+// scaleOf is the column c of a map t = t * c.
+func scaleOf(m *kernel.Map) *kernel.Tile {
+	if m.Expr.Op != kernel.Mul {
 		return nil
 	}
 	x, y := m.Expr.Args[0], m.Expr.Args[1]
