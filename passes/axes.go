@@ -50,6 +50,10 @@ type Tiling struct {
 	MaxNear   int // the most elements that one tile may have
 }
 
+// mostOperand is the most elements of a product's operand in one tile: where the
+// dimension summed is very long, the tile has fewer rows or columns.
+const mostOperand = 1 << 21
+
 // set is the nodes of a group under construction with what the layout needs.
 type set struct {
 	nodes map[*ir.Node]bool
@@ -241,7 +245,7 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 			switch d {
 			case row:
 				a.kind = axisRows
-				a.step = t.Rows
+				a.step = min(t.Rows, max(1, mostOperand/locals))
 				if chain {
 					a.step = t.RecurRows
 				} else if dots == 0 {
@@ -252,7 +256,7 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 					a.step = max(1, min(64, t.MapElems/max(width, 16)))
 				}
 			case col:
-				a.kind, a.step = axisCols, min(t.Cols, dims[d].Size)
+				a.kind, a.step = axisCols, min(t.Cols, dims[d].Size, max(1, mostOperand/locals))
 				if dots == 0 {
 					a.step = min(256, dims[d].Size)
 				}

@@ -497,16 +497,28 @@ func (b *block) indexTile(idx *ir.Node, row string) *kernel.Tile {
 // shift reads a history some rows back, and zero before the stream's first row.
 func (b *block) shift(n *ir.Node, rd, cd string) *kernel.Tile {
 	rows := n.Type.Dims[0]
-	at := b.indices(n, rd, cd)
 	back := ints.C(int64(n.Attr.Start))
-	number := ints.Minus(ints.Plus(b.sc.rowNumber(b.k, rows.Clock), at[rows.Name]), back)
-	// The address stays inside the buffer where the row does not exist.
-	at[rows.Name] = ints.Minus(at[rows.Name], back)
-	s, idx := b.sc.address(b.k, n.Args[0], at)
+	var number *ints.Expr
+	from := func(rd, cd string) (*store, []*ints.Expr) {
+		at := b.indices(n, rd, cd)
+		number = ints.Minus(ints.Plus(b.sc.rowNumber(b.k, rows.Clock), at[rows.Name]), back)
+		// The address stays inside the buffer where the row does not exist.
+		at[rows.Name] = ints.Minus(at[rows.Name], back)
+		return b.sc.address(b.k, n.Args[0], at)
+	}
+	s, idx := from(rd, cd)
+	turned := cd != "" && !columns(idx, true)
+	if turned {
+		rd, cd = cd, rd
+		s, idx = from(rd, cd)
+	}
 	t := b.fresh(n, rd, cd)
 	b.emit(b.phaseOf(n), &kernel.Load{Dst: t, Buf: b.k.buf(s, false), Idx: idx, Note: note(n)})
 	u := b.fresh(n, rd, cd)
 	test := kernel.TestOf(ints.Bin(ints.Le, ints.C(0), number))
 	b.emit(b.phaseOf(n), &kernel.Map{Dst: u, Expr: kernel.F(kernel.Choose, test, kernel.R(t), kernel.N(0)), Note: note(n)})
+	if turned {
+		return b.transposed(tileKey{n, cd, rd}, u)
+	}
 	return u
 }

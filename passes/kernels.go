@@ -73,8 +73,18 @@ func (k *kernelBuilder) buf(s *store, write bool) *kernel.Buf {
 	return kb
 }
 
+// mostTile bounds one tile; a kernel's verifier has the same bound.
+const mostTile = 1 << 22
+
 // tile declares a tile.
 func (k *kernelBuilder) tile(e kernel.Elem, rows, cols int, vr, vc *ints.Expr) *kernel.Tile {
+	if cols > mostTile/max(rows, 1) {
+		where := ""
+		if k.note != "" {
+			where = k.note + ": error: "
+		}
+		panic(lowerError{fmt.Errorf("%sa value of %d by %d elements is needed at once, and a tile has at most %d: give it more and shorter dimensions", where, rows, cols, mostTile)})
+	}
 	t := k.k.NewTile(fmt.Sprintf("t%d", len(k.k.Tiles)), e, rows, cols)
 	t.ValidRows, t.ValidCols = vr, vc
 	return t

@@ -17,9 +17,11 @@ func allStatic(n *ir.Node) bool {
 	})
 }
 
-// sumInSteps: Σ over more than two dimensions is a sum of sums over the last two.
+// sumInSteps: Σ over more than two dimensions is a sum of sums over the last two;
+// over two it is one of sums over the second where neither is the last, which a
+// tile has to have.
 func sumInSteps(b *ir.Builder, n *ir.Node) *ir.Node {
-	if n.Op.Name != "sum" && n.Op.Name != "maximum" || len(n.Attr.Over) <= 2 || !allStatic(n) {
+	if n.Op.Name != "sum" && n.Op.Name != "maximum" || len(n.Attr.Over) < 2 || !allStatic(n) {
 		return nil
 	}
 	x := n.Args[0]
@@ -30,6 +32,12 @@ func sumInSteps(b *ir.Builder, n *ir.Node) *ir.Node {
 		}
 	}
 	last := len(over) - 2
+	if wide := slices.DeleteFunc(slices.Clone(x.Type.Dims), func(d ir.Dim) bool { return d.Static() && d.Size == 1 }); len(wide) > 0 && !slices.Contains(over, wide[len(wide)-1].Name) {
+		last++
+	}
+	if last == 0 {
+		return nil
+	}
 	inner := b.Must(n.Op.Name, ir.Attr{Over: over[last:]}, x)
 	return b.Must(n.Op.Name, ir.Attr{Over: over[:last]}, inner)
 }

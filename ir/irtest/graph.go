@@ -3,6 +3,7 @@ package irtest
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/ir/elem"
@@ -167,13 +168,24 @@ func (m *maker) binary() {
 
 func (m *maker) reduce() {
 	x := m.any()
-	dims := static(x)
-	if len(dims) == 0 {
+	for len(static(x)) < 4 && m.chance(2) {
+		y := m.op("mul", x, m.any())
+		if width(static(y)) > mostWidth || len(static(y)) > 4 {
+			break
+		}
+		x = y
+	}
+	var over []string
+	for _, d := range static(x) {
+		if m.chance(2) {
+			over = append(over, d.Name)
+		}
+	}
+	if len(over) == 0 {
 		return
 	}
-	over := []string{dims[m.pick(len(dims))].Name}
-	if len(dims) > 1 && m.chance(3) {
-		over = []string{dims[1].Name, dims[0].Name}
+	if m.chance(2) {
+		slices.Reverse(over)
 	}
 	m.add(m.b.Must([]string{"sum", "maximum"}[m.pick(2)], ir.Attr{Over: over}, x), true)
 }
