@@ -39,7 +39,7 @@ func (j *job) quantise(v []float32) error {
 			for i := 0; i < len(group); i += 8 {
 				word := uint32(0)
 				for d, x := range group[i:min(i+8, len(group))] {
-					word |= uint32(e.Code(x, s)) & 15 << (4 * d)
+					word |= uint32(e.Code(x, s)+8) << (4 * d)
 				}
 				binary.LittleEndian.PutUint32(to[at+int64(i/8)*4*p:], word)
 			}

@@ -42,23 +42,56 @@ func codedOf(e kernel.Elem) coded {
 	return coded{e, vi4[0], lanes, 1}
 }
 
-// code is the whole number of step d of 16 columns of codes, as f32.
-func (f *fn) code(q coded, v value.Value, d int64) value.Value {
-	return f.codeAt(q, v, vint(v32, 4*d), vint(v32, 28-4*d))
+// scales are what 16 columns' codes are multiplied by, and for Q4 what is then
+// taken away from digits that are read in each of three places.
+type scales struct {
+	by   value.Value
+	less [3]value.Value
 }
 
-// codeAt is code for a digit that stands up bits from the lowest of its word,
-// and down bits from the highest.
-func (f *fn) codeAt(q coded, v, up, down value.Value) value.Value {
+// digitBase is the power of two that a digit is added to where it is read as the
+// f32 whose last bits it is, for digits 2, 3 and 4 of a word. Times a scale, a
+// bf16, and less 8 more, f32 still holds it.
+var digitBase = [3]float32{1 << 15, 1 << 11, 1 << 7}
+
+// scalesAt loads the scales of 16 columns.
+func (f *fn) scalesAt(q coded, p, off value.Value) scales {
+	s := scales{by: f.widened(f.load(v16, p, off))}
+	if q.elem == kernel.Q4 {
+		for i, base := range digitBase {
+			s.less[i] = f.bin(fmul, s.by, vnum(-base-8))
+		}
+	}
+	return s
+}
+
+// quantum is what step d of 16 columns of codes stands for, exactly. A digit of
+// Q4 becomes an f32 without a conversion: it is or-ed to the last bits of a power
+// of two, of which a multiply-add rids it again.
+func (f *fn) quantum(q coded, v value.Value, d int64, s scales) value.Value {
 	if q.elem == kernel.Q8 {
-		return f.convert(sitofp, f.convert(sext, v, i32), f32)
+		return f.bin(fmul, f.convert(sitofp, f.convert(sext, v, i32), f32), s.by)
 	}
-	if !f.machine.Permutes {
-		return f.convert(sitofp, f.bin(ashr, f.bin(shl, v, down), vint(v32, 28)), f32)
+	place := d
+	switch {
+	case d < 2:
+		v, place = f.bin(shl, v, vint(v32, 8)), d+2
+	case d > 4:
+		v, place = f.bin(lshr, v, vint(v32, 12)), d-3
 	}
-	// vpermps looks at the lowest four bits of each lane alone.
-	digits := each(vf32, func(i int) string { return floatText(float32((i+8)%16 - 8)) })
-	return f.intrinsic("llvm.x86.avx512.permvar.sf.512", vf32, digits, f.bin(lshr, v, up))
+	base := int64(math.Float32bits(digitBase[place-2]))
+	x := f.bin(or, f.bin(and, v, vint(v32, 15<<(4*place))), vint(v32, base))
+	return f.fma(f.float(x), s.by, s.less[place-2])
+}
+
+// quantumAt is quantum for a digit that stands up bits from the lowest of its
+// word.
+func (f *fn) quantumAt(q coded, v, up value.Value, s scales) value.Value {
+	if q.elem == kernel.Q8 {
+		return f.quantum(q, v, 0, s)
+	}
+	digit := f.sub(f.bin(and, f.bin(lshr, v, up), vint(v32, 15)), vint(v32, 8))
+	return f.bin(fmul, f.convert(sitofp, digit, f32), s.by)
 }
 
 // quantKey names a function by the operand's type and the vectors in its panels.
@@ -205,10 +238,10 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 	out := f.loop(c64(0), groups, 1, append([]value.Value{ps, pb, pa, depth}, begin...), func(_ value.Value, c []value.Value) []value.Value {
 		s, b, a, left := c[0], c[1], c[2], c[3]
 		n := f.smin(left, c64(group))
-		scales := make([]value.Value, vecs)
-		for v := range scales {
+		by := make([]scales, vecs)
+		for v := range by {
 			scale, _ := key.spread(int64(v))
-			scales[v] = f.widened(f.load(v16, s, f.add(spans[v], c64(scale))))
+			by[v] = f.scalesAt(q, s, f.add(spans[v], c64(scale)))
 		}
 		load := func(p value.Value) []value.Value {
 			codes := make([]value.Value, vecs)
@@ -218,14 +251,14 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 			}
 			return codes
 		}
-		multiply := func(p value.Value, codes, acc []value.Value, up, down value.Value) []value.Value {
+		multiply := func(p value.Value, acc []value.Value, element func(v int) value.Value) []value.Value {
 			next := make([]value.Value, rows*vecs)
 			xs := make([]value.Value, rows)
 			for r := range xs {
 				xs[r] = f.splat(f.load(f32, p, starts[r]))
 			}
 			for v := range vecs {
-				w := f.bin(fmul, f.codeAt(q, codes[v], up, down), scales[v])
+				w := element(v)
 				for r := range rows {
 					next[r*vecs+v] = f.fma(xs[r], w, acc[r*vecs+v])
 				}
@@ -238,7 +271,7 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 			b, a, sums := c[0], c[1], c[2:]
 			codes := load(b)
 			for d := range q.steps {
-				sums = multiply(a, codes, sums, vint(v32, 4*d), vint(v32, 28-4*d))
+				sums = multiply(a, sums, func(v int) value.Value { return f.quantum(q, codes[v], d, by[v]) })
 				a = f.at(a, aStep)
 			}
 			return append([]value.Value{f.at(b, c64(step)), a}, sums...)
@@ -247,7 +280,9 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 		if q.steps > 1 { // digits of a word that is not full
 			sums = f.loop(f.mul(turns, c64(q.steps)), n, 1, append([]value.Value{in[1]}, sums...), func(k value.Value, c []value.Value) []value.Value {
 				up := f.splat(f.convert(trunc, f.mul(f.sub(k, f.mul(turns, c64(q.steps))), c64(4)), i32))
-				return append([]value.Value{f.at(c[0], aStep)}, multiply(c[0], load(in[0]), c[1:], up, f.sub(vint(v32, 28), up))...)
+				codes := load(in[0])
+				next := multiply(c[0], c[1:], func(v int) value.Value { return f.quantumAt(q, codes[v], up, by[v]) })
+				return append([]value.Value{f.at(c[0], aStep)}, next...)
 			})[1:]
 		}
 		return append([]value.Value{f.at(s, c64(key.blockBytes())), f.at(b, c64(key.blockBytes())), f.at(a, f.mul(aStep, c64(group))), f.sub(left, n)}, sums...)
@@ -304,14 +339,14 @@ func (m *module) spell(key quantKey) *ir.Func {
 			f.count(c64(0), n, group, func(k value.Value) {
 				g, _ := f.floorDivConst(k, group, true, false)
 				block := f.at(from, f.mul(g, c64(key.blockBytes())))
-				scale := f.widened(f.load(v16, block, c64(scaleAt)))
+				by := f.scalesAt(q, block, c64(scaleAt))
 				out := f.at(to, f.add(f.mul(k, c64(row)), c64(v*lanes*4)))
 				// Steps of a word that no row has are written too: there is room.
 				f.count(c64(0), f.smin(f.sub(n, k), c64(group)), q.steps, func(i value.Value) {
 					w, _ := f.floorDivConst(i, q.steps, true, false)
 					codes := f.load(q.vector, block, f.add(f.mul(w, c64(key.perPanel*q.bytes)), c64(key.codesAt()+codeAt)))
 					for d := range q.steps {
-						f.store(f.bin(fmul, f.code(q, codes, d), scale), out, f.mul(f.add(i, c64(d)), c64(row)))
+						f.store(f.quantum(q, codes, d, by), out, f.mul(f.add(i, c64(d)), c64(row)))
 					}
 				})
 			})
@@ -380,14 +415,14 @@ func (b *block) loadQuantised(s *kernel.Load) {
 			b.eachStrip(n, func(col value.Value) {
 				b.bind(kernel.Col, col, ints.Range{Lo: 0, Hi: int64(t.Cols)}, lanes, func() {
 					codes := b.load(q.vector, b.bufs[buf], b.int(c.code))
-					var scale value.Value
+					var by scales
 					if panels {
-						scale = b.widened(b.load(v16, b.bufs[buf], b.int(c.scale)))
+						by.by = b.widened(b.load(v16, b.bufs[buf], b.int(c.scale)))
 					} else {
-						scale = b.splat(b.widened(b.load(i16, b.bufs[buf], b.int(c.scale))))
+						by.by = b.splat(b.widened(b.load(i16, b.bufs[buf], b.int(c.scale))))
 					}
 					up := b.splat(b.convert(trunc, b.int(c.shift), i32))
-					b.store(b.bin(fmul, b.codeAt(q, codes, up, b.sub(vint(v32, 28), up)), scale), row, b.mul(col, c64(d.col)))
+					b.store(b.quantumAt(q, codes, up, by), row, b.mul(col, c64(d.col)))
 				})
 			})
 		})
@@ -401,8 +436,8 @@ func (b *block) oneCode(buf *kernel.Buf, c codes) value.Value {
 	if buf.Elem == kernel.Q8 {
 		code = b.convert(sext, b.load(i8, b.bufs[buf], b.int(c.code)), i32)
 	} else {
-		down := b.convert(trunc, b.sub(c64(28), b.int(c.shift)), i32)
-		code = b.bin(ashr, b.bin(shl, b.load(i32, b.bufs[buf], b.int(c.code)), down), c32(28))
+		up := b.convert(trunc, b.int(c.shift), i32)
+		code = b.sub(b.bin(and, b.bin(lshr, b.load(i32, b.bufs[buf], b.int(c.code)), up), c32(15)), c32(8))
 	}
 	return b.bin(fmul, b.convert(sitofp, code, f32), scale)
 }

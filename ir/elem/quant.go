@@ -14,8 +14,8 @@ import "math"
 // In memory the last two dimensions [n, k] are one matrix in panels of P rows (P
 // = 1 where the buffer has no panels), each group of a panel as a block: the
 // scales of its P rows, then the codes, those of one k adjacent. A code of Q8 is
-// a byte, and an odd one at a row's end is followed by another. Eight codes of Q4 that follow each other along k are the digits of a
-// 32-bit word, lowest first, in two's complement. Matrices begin at multiples of
+// a byte, and an odd one at a row's end is followed by another. Eight codes of Q4 that follow each other along k are, each plus 8, the
+// digits of a 32-bit word, lowest first. Matrices begin at multiples of
 // 64 bytes.
 
 // Group is the number of elements that share a scale; 0 for other types.
@@ -95,8 +95,9 @@ func (t Type) Code(x, scale float32) int8 {
 	return int8(math.RoundToEven(float64(x / scale)))
 }
 
-// Quantisable reports whether x is finite and stays so when it is rounded.
-func Quantisable(x float32) bool { return x >= -3e38 && x <= 3e38 }
+// Quantisable reports whether a weight can be stored as codes: it is finite, and
+// of a size that leaves room for what is computed on the way to it.
+func Quantisable(x float32) bool { return x >= -1e30 && x <= 1e30 }
 
 // Largest is the largest magnitude of a group, NaN where one of its values is.
 func Largest(group []float32) float32 {

@@ -79,7 +79,7 @@ func (b *Buf) Element(m Memory, idx []int64) float32 {
 	at, scale, shift := b.quantum(idx)
 	code := int32(int8(m[at]))
 	if b.Elem == Q4 {
-		code = int32(binary.LittleEndian.Uint32(m[at:])) << (28 - shift) >> 28
+		code = int32(binary.LittleEndian.Uint32(m[at:])>>shift&15) - 8
 	}
 	return float32(code) * math.Float32frombits(uint32(binary.LittleEndian.Uint16(m[scale:]))<<16)
 }
@@ -102,7 +102,7 @@ func (b *Buf) SetRow(m Memory, row []float32, idx []int64) {
 				continue
 			}
 			word := binary.LittleEndian.Uint32(m[at:]) &^ (15 << shift)
-			binary.LittleEndian.PutUint32(m[at:], word|uint32(code)&15<<shift)
+			binary.LittleEndian.PutUint32(m[at:], word|uint32(code+8)<<shift)
 		}
 	}
 }
