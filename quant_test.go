@@ -45,6 +45,9 @@ func TestStorage(t *testing.T) {
 				}
 				ref := c.begin(t, programs(t, c.spec(), c.Set, o, "interp")[0], 1).rest(every(1 << 20))
 				c.near(t, ref, s.moves)
+				for name, v := range tensors(t, c.file("outputs")) {
+					t.Logf("%s moves by %.2g", name, relative(t, ref.out[name], v))
+				}
 				for _, p := range programs(t, c.spec(), c.Set, o, targets...) {
 					whole := c.begin(t, p, 1).rest(every(1 << 20))
 					for name, v := range ref.out {

@@ -21,6 +21,9 @@ import (
 // registers, where the operand is read once; for many, a piece of its columns
 // is first written out as f32 in the nearest cache.
 
+// quantAhead is how many bytes of a panel are fetched before their use.
+const quantAhead = 2048
+
 var (
 	v8  = types.NewVector(lanes, i8)
 	vi4 = [2]types.Type{v8, v32} // 16 columns of Q8 and Q4 in memory: codes, words
@@ -251,40 +254,52 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 			}
 			return codes
 		}
-		multiply := func(p value.Value, acc []value.Value, element func(v int) value.Value) []value.Value {
+		multiply := func(p value.Value, acc []value.Value, quantum func(v int) value.Value) []value.Value {
 			next := make([]value.Value, rows*vecs)
 			xs := make([]value.Value, rows)
 			for r := range xs {
 				xs[r] = f.splat(f.load(f32, p, starts[r]))
 			}
 			for v := range vecs {
-				w := element(v)
+				w := quantum(v)
 				for r := range rows {
 					next[r*vecs+v] = f.fma(xs[r], w, acc[r*vecs+v])
 				}
 			}
 			return next
 		}
-		turns, _ := f.floorDivConst(n, q.steps, true, false)
-		step := key.perPanel * q.bytes
+		// A turn takes several steps, of one word or of as many codes, and fetches
+		// as many bytes as it reads.
+		const turn = 8
+		turns, _ := f.floorDivConst(n, turn, true, false)
+		word := key.perPanel * q.bytes
 		in := f.loop(c64(0), turns, 1, append([]value.Value{b, a}, c[4:]...), func(_ value.Value, c []value.Value) []value.Value {
 			b, a, sums := c[0], c[1], c[2:]
-			codes := load(b)
-			for d := range q.steps {
-				sums = multiply(a, sums, func(v int) value.Value { return f.quantum(q, codes[v], d, by[v]) })
+			for v := int64(0); v < int64(vecs); v += key.perPanel {
+				for line := int64(0); line < turn/q.steps*word; line += 64 {
+					f.prefetch(b, f.add(spans[v], c64(quantAhead+line)))
+				}
+			}
+			var codes []value.Value
+			for d := range int64(turn) {
+				if d%q.steps == 0 {
+					codes = load(f.at(b, c64(d/q.steps*word)))
+				}
+				sums = multiply(a, sums, func(v int) value.Value { return f.quantum(q, codes[v], d%q.steps, by[v]) })
 				a = f.at(a, aStep)
 			}
-			return append([]value.Value{f.at(b, c64(step)), a}, sums...)
+			return append([]value.Value{f.at(b, c64(turn/q.steps*word)), a}, sums...)
 		})
 		sums := in[2:]
-		if q.steps > 1 { // digits of a word that is not full
-			sums = f.loop(f.mul(turns, c64(q.steps)), n, 1, append([]value.Value{in[1]}, sums...), func(k value.Value, c []value.Value) []value.Value {
-				up := f.splat(f.convert(trunc, f.mul(f.sub(k, f.mul(turns, c64(q.steps))), c64(4)), i32))
-				codes := load(in[0])
-				next := multiply(c[0], c[1:], func(v int) value.Value { return f.quantumAt(q, codes[v], up, by[v]) })
-				return append([]value.Value{f.at(c[0], aStep)}, next...)
-			})[1:]
-		}
+		done := f.mul(turns, c64(turn))
+		sums = f.loop(done, n, 1, append([]value.Value{in[1]}, sums...), func(k value.Value, c []value.Value) []value.Value {
+			at := f.sub(k, done)
+			w, _ := f.floorDivConst(at, q.steps, true, false)
+			codes := load(f.at(in[0], f.mul(w, c64(word))))
+			up := f.splat(f.convert(trunc, f.mul(at, c64(4)), i32))
+			next := multiply(c[0], c[1:], func(v int) value.Value { return f.quantumAt(q, codes[v], up, by[v]) })
+			return append([]value.Value{f.at(c[0], aStep)}, next...)
+		})[1:]
 		return append([]value.Value{f.at(s, c64(key.blockBytes())), f.at(b, c64(key.blockBytes())), f.at(a, f.mul(aStep, c64(group))), f.sub(left, n)}, sums...)
 	})[4:]
 	for r := range rows {
