@@ -21,27 +21,33 @@ type KernelCost struct {
 // off, the plan is of another graph and the result is nil.
 func KernelCosts(g *ir.Graph, p *plan.Plan, pos, tokens int64) map[string]KernelCost {
 	i := slices.IndexFunc(p.Entries, func(e plan.Entry) bool { return e.Name == g.Name })
-	_, nodes, err := g.Costs(pos, tokens)
-	if i < 0 || err != nil {
+	if i < 0 {
 		return nil
 	}
-	w := &groupWalk{g: g, tokens: tokens, nodes: nodes, used: map[*ir.Node][]*ir.Node{}}
+	launches := launchesOf(p.Entries[i].Steps)
+	used := map[*ir.Node][]*ir.Node{}
 	for _, n := range Nodes(g) {
 		for _, a := range n.Args {
-			w.used[a] = append(w.used[a], n)
+			used[a] = append(used[a], n)
 		}
 	}
-	w.groups(g.Groups, 1)
-	launches := launchesOf(p.Entries[i].Steps)
-	if len(launches) != len(w.costs) {
-		return nil
-	}
 	out := map[string]KernelCost{}
-	for k, name := range launches {
-		c := out[name]
-		c.Flops += w.costs[k].Flops
-		c.Bytes += w.costs[k].Bytes
-		out[name] = c
+	for end := pos + tokens; pos < end; pos += int64(p.Slab) { // the runtime cuts the call so
+		w := &groupWalk{g: g, pos: pos, tokens: min(end-pos, int64(p.Slab)), used: used, block: -1}
+		var err error
+		if _, w.nodes, w.adding, err = g.Costs(w.pos, w.tokens); err != nil {
+			return nil
+		}
+		w.groups(g.Groups, 1)
+		if len(launches) != len(w.costs) {
+			return nil
+		}
+		for k, name := range launches {
+			c := out[name]
+			c.Flops += w.costs[k].Flops
+			c.Bytes += w.costs[k].Bytes
+			out[name] = c
+		}
 	}
 	return out
 }
@@ -66,21 +72,38 @@ func Schedule(kernel string) string { return strings.TrimRight(kernel, "01234567
 
 // groupWalk lists the costs of groups in the order in which their kernels run.
 type groupWalk struct {
-	g      *ir.Graph
-	tokens int64
-	nodes  map[*ir.Node]ir.Cost
-	used   map[*ir.Node][]*ir.Node
-	costs  []KernelCost
+	g             *ir.Graph
+	pos, tokens   int64
+	nodes, adding map[*ir.Node]ir.Cost
+	used          map[*ir.Node][]*ir.Node
+	block         int64 // the rows of a chunk's clock in a write; below 0: not in one
+	costs         []KernelCost
 }
 
 func (w *groupWalk) groups(list []ir.Group, times int64) {
 	for _, g := range list {
 		if k := slices.IndexFunc(g.Nodes, func(n *ir.Node) bool { return n.Body != nil }); k >= 0 {
 			body := g.Nodes[k].Body
-			rows, chunk := w.rows(body.Clock.Of), int64(body.Clock.Size)
-			w.groups(body.Groups, (rows+chunk-1)/chunk)
+			of := body.Clock.Of
+			var turns, adds, added, writes, written int64
+			body.Pieces(of.RowsAt(w.pos), w.rows(of), func(_, count, n int64, last bool) {
+				turns++
+				switch {
+				case last:
+					writes, written = writes+1, written+n
+				case n > 0:
+					adds, added = adds+1, added+n
+				}
+			})
+			w.groups(body.Groups, turns)
 			if body.Write != nil {
-				w.groups(body.Write.Groups, rows/chunk)
+				w.nodes, w.adding = w.adding, w.nodes
+				w.block = added
+				w.groups(body.Write.Adding, adds)
+				w.nodes, w.adding = w.adding, w.nodes
+				w.block = written
+				w.groups(body.Write.Groups, writes)
+				w.block = -1
 			}
 			continue
 		}
@@ -132,10 +155,13 @@ func (w *groupWalk) bytes(t ir.Type, times int64) int64 {
 func (w *groupWalk) rows(c *ir.Clock) int64 {
 	switch c.Kind {
 	case ir.Chunk:
+		if w.block >= 0 {
+			return w.block
+		}
 		return w.rows(c.Of)
 	case ir.Prefixed:
 		rows := w.rows(c.Of)
 		return rows + (rows/int64(c.Of.Size)+1)*int64(c.Most)
 	}
-	return c.RowsAt(w.tokens)
+	return c.RowsAt(w.pos+w.tokens) - c.RowsAt(w.pos)
 }

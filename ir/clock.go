@@ -1,6 +1,10 @@
 package ir
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/memc-lang/memc/ir/ints"
+)
 
 // RowsAt is how many rows a stream's clock has after so many tokens.
 func (c *Clock) RowsAt(tokens int64) int64 {
@@ -9,6 +13,41 @@ func (c *Clock) RowsAt(tokens int64) int64 {
 	}
 	n, every := c.Of.RowsAt(tokens), int64(c.Pattern.Every)
 	return n/every*int64(c.Size) + c.Pattern.Rows[n%every]
+}
+
+// Added is how many of a chunk's rows lie in complete blocks once x of its size
+// rows have arrived. Blocks of that many rows end one row before the chunk does,
+// so that the last row is a block of its own: the token that completes a chunk
+// has its write to do, and no large block beside it. The first block has what is
+// left.
+func Added(x *ints.Expr, size, block int) *ints.Expr {
+	first, step := ints.C(int64((size-1)%block)), ints.C(int64(block))
+	whole := ints.Plus(ints.Times(ints.Quo(ints.Minus(x, first), step), step), first)
+	return ints.If(ints.Bin(ints.Eq, x, ints.C(int64(size))), x, ints.Most(whole, ints.C(0)))
+}
+
+// Pieces calls f for each piece into which the borders of a scan's chunks cut so
+// many rows from row from on: the piece's place in its chunk, and the rows of
+// blocks that it completes, which are added to sums or, where the piece is the
+// chunk's last, written.
+func (r *Region) Pieces(from, rows int64, f func(at, count, added int64, last bool)) {
+	size := int64(r.Clock.Size)
+	for rows > 0 {
+		at := from % size
+		count := min(size-at, rows)
+		n := int64(0)
+		if r.Block > 0 {
+			n = added(at+count, r.Clock.Size, r.Block) - added(at, r.Clock.Size, r.Block)
+		}
+		f(at, count, n, at+count == size)
+		from, rows = from+count, rows-count
+	}
+}
+
+// added is Added of a number.
+func added(x int64, size, block int) int64 {
+	n, _ := Added(ints.C(x), size, block).IsConst()
+	return n
 }
 
 // wrong says what of a clock contradicts itself, or nothing.

@@ -27,14 +27,15 @@ func (c *Cost) add(d Cost) {
 // Cost is that of one call which feeds so many tokens at position pos of a
 // stream. An error says which length has no value.
 func (g *Graph) Cost(pos, tokens int64) (Cost, error) {
-	total, _, err := g.Costs(pos, tokens)
+	total, _, _, err := g.Costs(pos, tokens)
 	return total, err
 }
 
 // Costs gives the cost of the call and that of each node, those in scans summed
-// over the chunks of the call.
-func (g *Graph) Costs(pos, tokens int64) (Cost, map[*Node]Cost, error) {
-	c := &counter{nodes: map[*Node]Cost{}, lens: map[string]int64{}, pairs: map[string]int64{}, wait: map[*Node]bool{}, spans: map[*Clock]longSpan{}}
+// over the chunks of the call; apart from it, adding, what a write's nodes cost
+// where they add blocks of a chunk that is not complete.
+func (g *Graph) Costs(pos, tokens int64) (total Cost, nodes, adding map[*Node]Cost, err error) {
+	c := &counter{nodes: map[*Node]Cost{}, adding: map[*Node]Cost{}, lens: map[string]int64{}, pairs: map[string]int64{}, wait: map[*Node]bool{}, spans: map[*Clock]longSpan{}}
 	top := newScope(nil)
 	top.all = true
 	for _, k := range g.Clocks {
@@ -47,20 +48,20 @@ func (g *Graph) Costs(pos, tokens int64) (Cost, map[*Node]Cost, error) {
 	for _, o := range g.Outputs {
 		c.total.Bytes += c.bytes(o.Node.Type)
 	}
-	return c.total, c.nodes, c.err
+	return c.total, c.nodes, c.adding, c.err
 }
 
 // longSpan is a span of rows that need not fit in memory.
 type longSpan struct{ first, count int64 }
 
 type counter struct {
-	nodes map[*Node]Cost
-	total Cost
-	lens  map[string]int64
-	spans map[*Clock]longSpan
-	pairs map[string]int64 // by mask and ranges: layers share them
-	wait  map[*Node]bool   // histories that nothing reads before their chunk is complete
-	err   error
+	nodes, adding map[*Node]Cost
+	total         Cost
+	lens          map[string]int64
+	spans         map[*Clock]longSpan
+	pairs         map[string]int64 // by mask and ranges: layers share them
+	wait          map[*Node]bool   // histories that nothing reads before their chunk is complete
+	err           error
 }
 
 func (c *counter) clock(k *Clock, pos, tokens int64) {
@@ -167,11 +168,9 @@ func (c *counter) node(n *Node) Cost {
 	}
 	switch n.Op.Name {
 	case "dot":
-		dims, err := join(n.Args)
-		if err != nil {
-			c.err = err
-		}
-		k.Flops = 2 * c.elements(dims)
+		k.Flops = 2 * c.terms(n.Args)
+	case "accumulate":
+		k.Flops = int64(len(n.Args)-1) * c.terms(n.Args[1:])
 	case "sum", "maximum":
 		k.Flops = c.elements(n.Args[0].Type.Dims)
 	case "attend":
@@ -185,6 +184,15 @@ func (c *counter) node(n *Node) Cost {
 	return k
 }
 
+// terms is how many products of elements a product of these operands sums.
+func (c *counter) terms(args []*Node) int64 {
+	dims, err := join(args)
+	if err != nil {
+		c.err = err
+	}
+	return c.elements(dims)
+}
+
 // history is the bytes of the rows that a call finds kept, where they are read,
 // and of its own.
 func (c *counter) history(n *Node) int64 {
@@ -194,6 +202,8 @@ func (c *counter) history(n *Node) int64 {
 	case c.wait[n]:
 		old = 0
 	case k.All:
+	case k.Chunk && k.Ring > 0 && k.Block > 0:
+		old -= added(old, k.Ring, k.Block)
 	case k.Chunk && k.Ring > 0:
 		old %= int64(k.Ring)
 	default:
@@ -244,14 +254,11 @@ func (c *counter) scan(s *scope, n *Node) {
 		if whole := (rows.count - done) / size; piece.count == size && whole > 1 && !c.changes(r) {
 			times = whole
 		}
+		blocks := c.blocks(r, piece)
 		for _, n := range r.Kept {
-			c.wait[n] = !complete
+			c.wait[n] = !complete && (blocks.count == 0 || n.Attr.Keep.Block == 0)
 		}
-		for _, n := range Postorder(r.Rows...) {
-			if n.Op.Name == "state" {
-				c.total.Bytes += times * c.bytes(n.Type)
-			}
-		}
+		c.states(r.Rows, times)
 		if r.Write != nil || !complete {
 			c.block(s.body(r), append(append([]*Node{}, r.Rows...), r.Kept...), times)
 		} else {
@@ -259,16 +266,44 @@ func (c *counter) scan(s *scope, n *Node) {
 		}
 		if complete {
 			if r.Write != nil {
+				c.spans[r.Clock] = blocks
 				c.block(s.write(r), r.Write.Roots(), times)
 			}
 			for _, st := range r.States {
 				c.total.Bytes += 2 * times * c.bytes(st.Type)
 			}
 			c.step(r)
+		} else if blocks.count > 0 {
+			c.spans[r.Clock] = blocks
+			c.nodes, c.adding = c.adding, c.nodes
+			c.block(s.write(r), r.Write.Adds(), 1)
+			c.nodes, c.adding = c.adding, c.nodes
+			c.states(r.Write.Adds(), 1)
+			for _, n := range r.Write.Adds() {
+				c.total.Bytes += c.bytes(n.Type)
+			}
 		}
 		done += piece.count * times
 	}
 	delete(c.spans, r.Clock)
+}
+
+// states adds the bytes of the states that some nodes need, read so many times.
+func (c *counter) states(roots []*Node, times int64) {
+	for _, n := range Postorder(roots...) {
+		if n.Op.Name == "state" {
+			c.total.Bytes += times * c.bytes(n.Type)
+		}
+	}
+}
+
+// blocks gives the rows of the blocks that a piece of a chunk completes.
+func (c *counter) blocks(r *Region, piece longSpan) longSpan {
+	if r.Block == 0 || r.Write == nil {
+		return longSpan{}
+	}
+	from := added(piece.first, r.Clock.Size, r.Block)
+	return longSpan{from, added(piece.first+piece.count, r.Clock.Size, r.Block) - from}
 }
 
 // step moves the lengths on by one write, and reports whether any changed.

@@ -37,7 +37,7 @@ func TestCost(t *testing.T) {
 func TestCostAddsUp(t *testing.T) {
 	for _, kept := range []bool{false, true} {
 		g := streamed(NewBuilder(), kept)
-		whole, nodes, err := g.Costs(0, 40)
+		whole, nodes, _, err := g.Costs(0, 40)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -117,3 +117,21 @@ func inner(x, y []float64) float64 {
 	}
 	return s
 }
+
+// evalAccumulate adds a product's or a sum's value.
+func evalAccumulate(n *Node, in []*Tensor, e *Env) (*Tensor, error) {
+	op := Ops["dot"]
+	if len(n.Args) == 2 {
+		op = Ops["sum"]
+	}
+	t, err := op.Eval(&Node{Op: op, Type: n.Type, Args: n.Args[1:], Attr: n.Attr}, in[1:], e)
+	if err != nil {
+		return nil, err
+	}
+	if first, _ := e.Index(n.Args[1].Type.Clock()); first > 0 {
+		for i := range t.Data {
+			t.Data[i] += in[0].Data[i]
+		}
+	}
+	return t, nil
+}

@@ -163,7 +163,10 @@ func forget(t *Tensor, k Keep, next int64) *Tensor {
 		return t
 	}
 	from := next - int64(k.Ring)
-	if k.Chunk && k.Ring > 0 {
+	switch {
+	case k.Chunk && k.Ring > 0 && k.Block > 0:
+		from = added(next, k.Ring, k.Block)
+	case k.Chunk && k.Ring > 0:
 		from = next / int64(k.Ring) * int64(k.Ring)
 	}
 	pin := slices.IndexFunc(t.Rows, func(r int64) bool { return r >= int64(k.Pin) })

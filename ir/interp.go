@@ -346,12 +346,20 @@ func (c *frame) piece(r *Region, complete bool) error {
 		if err := c.run(c.s.program(c.scope, r, "rows", roots)); err != nil {
 			return err
 		}
-		if !complete {
+		from, to := int64(0), int64(r.Clock.Size)
+		if p := c.spans[r.Clock]; r.Block > 0 {
+			from = added(p.first, r.Clock.Size, r.Block)
+			to = added(p.first+int64(p.count), r.Clock.Size, r.Block)
+		}
+		if !complete && (r.Block == 0 || from == to) {
 			return nil
 		}
 		var err error
-		if w, err = c.write(r); err != nil {
+		if w, err = c.write(r, from, to); err != nil {
 			return err
+		}
+		if !complete {
+			return w.add(r)
 		}
 	case complete:
 		return c.finish(r, r, c.s.program(c.scope, r, "all", r.Roots()))
@@ -372,11 +380,11 @@ func (c *frame) state(n *Node) (*Tensor, error) {
 	return t, err
 }
 
-// write is the frame of a write after streaming: the states, and the whole
-// chunk's rows out of the histories.
-func (c *frame) write(r *Region) (*frame, error) {
+// write is the frame of a write after streaming: the states, and out of the
+// histories the whole chunk's rows, or those from one block's border to another's.
+func (c *frame) write(r *Region, from, to int64) (*frame, error) {
 	w := c.s.frame(c.up, c.up.scope.write(r))
-	w.spans[r.Clock] = span{0, r.Clock.Size}
+	w.spans[r.Clock] = span{from, int(to - from)}
 	w.chunks[r.Clock] = c.chunks[r.Clock]
 	kept := map[string]*Tensor{}
 	for n, t := range c.values {
@@ -387,7 +395,11 @@ func (c *frame) write(r *Region) (*frame, error) {
 	for _, st := range r.States {
 		w.values[st] = c.s.now.tensors["state/"+st.Attr.Name]
 	}
-	for _, n := range c.s.program(w.scope, r.Write, "all", r.Write.Roots()).nodes {
+	what, roots := "all", r.Write.Roots()
+	if to < int64(r.Clock.Size) {
+		what, roots = "sums", r.Write.Adds()
+	}
+	for _, n := range c.s.program(w.scope, r.Write, what, roots).nodes {
 		if n.Op.Name != "kept" {
 			continue
 		}
@@ -399,12 +411,35 @@ func (c *frame) write(r *Region) (*frame, error) {
 		if err != nil {
 			return nil, at(n, err)
 		}
+		if n.Type.Clock() != nil && len(t.Dims) > 0 && t.Dims[0] >= dims[0] && (len(t.Rows) == 0 || t.Rows[0] == from) {
+			t = t.cut(0, dims[0]) // later rows are of the next block
+		}
 		if count(dims) != len(t.Data) {
 			return nil, at(n, fmt.Errorf("%s is %s, but %s was kept", n.Attr.Name, n.Type, t))
 		}
 		w.values[n] = &Tensor{Elem: n.Type.Elem, Dims: dims, Data: t.Data}
 	}
 	return w, nil
+}
+
+// add moves on the states that complete blocks add to.
+func (w *frame) add(r *Region) error {
+	if err := w.run(w.s.program(w.scope, r.Write, "sums", r.Write.Adds())); err != nil {
+		return err
+	}
+	for i, n := range r.Write.Sums {
+		if n == nil {
+			continue
+		}
+		t, err := w.value(n)
+		if err != nil {
+			return err
+		}
+		if w.s.now.tensors["state/"+r.States[i].Attr.Name], err = w.fit(t, n, r.States[i], false); err != nil {
+			return at(n, err)
+		}
+	}
+	return nil
 }
 
 // finish runs a write of region r, whose next values are from's, and begins the

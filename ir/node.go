@@ -50,6 +50,7 @@ type Keep struct {
 	Ring  int  // at least the last Ring rows are kept (0: none for being recent)
 	Pin   int  // the first Pin rows are kept
 	Chunk bool // all rows of the running chunk are kept, at most Ring of them
+	Block int  // above 0: of these only the rows of blocks not yet complete; see Added
 	All   bool // nothing may be forgotten: the history grows
 }
 
@@ -57,6 +58,8 @@ func (k Keep) String() string {
 	switch {
 	case k.All:
 		return "all"
+	case k.Chunk && k.Block > 0:
+		return fmt.Sprintf("chunk %d block %d", k.Ring, k.Block)
 	case k.Chunk:
 		return fmt.Sprintf("chunk %d", k.Ring)
 	}
@@ -66,7 +69,9 @@ func (k Keep) String() string {
 // Region is the body of a scan. Before streaming is derived it describes a whole
 // chunk: Rows are computed for every chunk, Next and Probes for complete ones.
 // After it, Rows are computed for each piece of a chunk that a call brings, and
-// Write, run when a chunk completes, has the next states instead.
+// Write, run when a chunk completes, has the next states instead. Where Block is
+// above 0, sums over the chunk's rows are states that grow while it is read:
+// Write.Sums are run whenever blocks of rows are complete.
 type Region struct {
 	Clock  *Clock   // the chunk's rows
 	Params []*Node  // op param: the scan's arguments, cut into chunks
@@ -78,7 +83,10 @@ type Region struct {
 	Probes []Probe
 	Kept   []*Node // after streaming: op keep, histories that Write alone reads
 	Groups []Group // after fuse: of Rows and Kept; Write has its own
-	Write  *Region // after streaming: op kept gives it the whole chunk's rows
+	Adding []Group // after fuse: of a Write's Sums, where the chunk is not complete
+	Block  int     // after streaming: the rows of a block of the chunk, see Added; 0: there are none
+	Write  *Region // after streaming: op kept gives it the whole chunk's rows, or those of the complete blocks
+	Sums   []*Node // of a Write: what each state becomes where blocks are complete; nil for one that they leave
 }
 
 // Length is a bounded state's number of rows: Start, then Next after each write.
@@ -237,16 +245,21 @@ func Postorder(roots ...*Node) []*Node {
 
 // Roots gives the nodes of a region that nothing in it may drop.
 func (r *Region) Roots() []*Node {
-	roots := append(slices.Clone(r.Rows), r.Kept...)
-	for _, n := range r.Next {
-		if n != nil {
-			roots = append(roots, n)
-		}
-	}
+	return slices.Concat(r.Rows, r.Kept, r.Ends(), r.Adds())
+}
+
+// Ends gives the nodes of Next and Probes.
+func (r *Region) Ends() []*Node {
+	ends := slices.DeleteFunc(slices.Clone(r.Next), func(n *Node) bool { return n == nil })
 	for _, p := range r.Probes {
-		roots = append(roots, p.Value)
+		ends = append(ends, p.Value)
 	}
-	return roots
+	return ends
+}
+
+// Adds gives the nodes of Sums.
+func (r *Region) Adds() []*Node {
+	return slices.DeleteFunc(slices.Clone(r.Sums), func(n *Node) bool { return n == nil })
 }
 
 // Roots gives the graph's outputs.

@@ -364,6 +364,9 @@ func (p *parser) keep(k *Keep) {
 		k.All = true
 	case p.is("chunk"):
 		k.Chunk, k.Ring = true, p.size(0)
+		if p.is("block") {
+			k.Block = p.size(1)
+		}
 	default:
 		p.expect("ring")
 		k.Ring = p.size(0)
@@ -487,6 +490,10 @@ func (p *parser) region(r *Region) {
 			r.Rows = p.refs(false)
 		case p.is("kept"):
 			r.Kept = p.leaves("keep")
+		case p.is("block"):
+			r.Block = p.size(1)
+		case p.is("sums"):
+			r.Sums = p.refs(true)
 		case p.is("next"):
 			r.Next = p.refs(true)
 		case p.is("probe"):

@@ -266,6 +266,10 @@ func (p *printer) region(s, up *scope, r *Region) {
 	p.nodes(s, r.Roots())
 	p.list("rows", r.Rows)
 	p.list("kept", r.Kept)
+	if r.Block > 0 {
+		p.line("block %d", r.Block)
+	}
+	p.list("sums", r.Sums)
 	p.list("next", r.Next)
 	for _, pr := range r.Probes {
 		p.line("probe %s %s", word(pr.Name), p.id(pr.Value))

@@ -24,7 +24,8 @@ import (
 //     keep the same rows
 //   - states: first and next values fit; their rows are as many as the lengths say
 //   - lengths: they stay between 0 and their most
-//   - writes that stand apart: they see the chunk's rows as histories only
+//   - writes that stand apart: they see the chunk's rows as histories only, and
+//     the rows of its blocks in sums that go on from block to block
 //   - names: states, attends, scans and all that is carried have a name of
 //     their own; weights of one name are one tensor
 //   - ports: inputs and outputs have different names; probes are scalars

@@ -35,6 +35,9 @@ func (v *verifier) scan(s *scope, n *Node, around []*Region) {
 			v.fault(x, "mixes rows of %s: cannot stream", name)
 		}
 	}
+	if r.Block > 0 && r.Write == nil {
+		v.fault(n, "blocks of rows, and no write that stands apart")
+	}
 	from := r
 	if r.Write != nil {
 		from = r.Write
@@ -73,20 +76,47 @@ func (v *verifier) write(s *scope, n *Node, around []*Region) {
 	for _, x := range Postorder(slices.Concat(r.Rows, r.Kept)...) {
 		if x.Op.Name == "keep" {
 			keeps[x.Attr.Name] = x
+			if b := x.Attr.Keep.Block; b != 0 && (b != r.Block || x.Attr.Keep.Ring != r.Clock.Size || x.Type.Clock() != r.Clock) {
+				v.fault(x, "it keeps %s of a chunk of %d rows in blocks of %d", x.Attr.Keep, r.Clock.Size, r.Block)
+			}
 		}
 	}
 	for _, x := range Postorder(r.Write.Roots()...) {
-		switch {
+		switch c := x.Type.Clock(); {
 		case !w.varies(x):
-		case x.Type.Clock() != nil:
+		case c != nil && (r.Block == 0 || c != r.Clock):
 			v.fault(x, "a write that stands apart reads rows of %s that are not kept", x.Type.Dims[0].Name)
 		case x.Op.Name == "kept":
 			k := keeps[x.Attr.Name]
 			if k == nil {
 				v.fault(x, "the scan keeps no rows called %s", x.Attr.Name)
-			} else if len(k.Type.Dims) != len(x.Type.Dims) || k.Type.Elem != x.Type.Elem || !slices.EqualFunc(k.Type.Dims[1:], x.Type.Dims[1:], Dim.Same) {
+			} else if len(k.Type.Dims) != len(x.Type.Dims) || k.Type.Elem != x.Type.Elem || !slices.EqualFunc(k.Type.Dims[1:], x.Type.Dims[1:], Dim.Same) || (c != nil) != (k.Attr.Keep.Block > 0) {
 				v.fault(x, "the rows kept as %s are %s, not %s", x.Attr.Name, k.Type, x.Type)
 			}
+		case r.Block > 0 && mixes(x) != "" && mixed(x) == r.Clock && x.Op.Name != "accumulate":
+			v.fault(x, "mixes rows of %s, of which a write has the last blocks only", mixes(x))
+		}
+	}
+	v.sums(n, r)
+}
+
+// sums checks what blocks of a chunk's rows add to.
+func (v *verifier) sums(n *Node, r *Region) {
+	if r.Block == 0 && len(r.Write.Sums) == 0 {
+		return
+	}
+	if r.Block > r.Clock.Size || len(r.Write.Sums) != len(r.States) {
+		v.fault(n, "blocks of %d rows of a chunk of %d add to %d of %d states", r.Block, r.Clock.Size, len(r.Write.Sums), len(r.States))
+		return
+	}
+	for i, x := range r.Write.Sums {
+		if x != nil && !sameState(x.Type, r.States[i].Type) {
+			v.fault(x, "blocks give %s to the state %s, which is %s", x.Type, r.States[i].Attr.Name, r.States[i].Type)
+		}
+	}
+	for _, x := range Postorder(r.Write.Adds()...) {
+		if x.Op.Name == "kept" && x.Type.Clock() == nil {
+			v.fault(x, "the rows kept as %s are added before the chunk is complete", x.Attr.Name)
 		}
 	}
 }

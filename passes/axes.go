@@ -63,7 +63,7 @@ type set struct {
 // inside gives the dimensions that n sums or cuts inside a tile.
 func inside(n *ir.Node) []string {
 	switch n.Op.Name {
-	case "sum", "maximum", "dot":
+	case "sum", "maximum", "dot", "accumulate":
 		return n.Attr.Over
 	case "slice", "pad", "concat", "turns":
 		return []string{n.Attr.Dim}
@@ -71,7 +71,17 @@ func inside(n *ir.Node) []string {
 	return nil
 }
 
-func isDot(n *ir.Node) bool { return n.Op.Name == "dot" }
+func isDot(n *ir.Node) bool {
+	return n.Op.Name == "dot" || n.Op.Name == "accumulate" && len(n.Args) == 3
+}
+
+// terms gives what a product multiplies.
+func terms(n *ir.Node) []*ir.Node {
+	if n.Op.Name == "accumulate" {
+		return n.Args[1:]
+	}
+	return n.Args
+}
 
 // rank counts n's dimensions that are more than one element inside a tile.
 func (l *layout) rank(n *ir.Node) int {
@@ -149,7 +159,7 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 		for _, d := range inside(n) {
 			if d != seq {
 				local[d] = true
-			} else if n.Op.Name != "sum" && !isDot(n) {
+			} else if n.Op.Name != "sum" && n.Op.Name != "accumulate" && !isDot(n) {
 				return nil, false
 			}
 		}
@@ -188,7 +198,8 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 				continue
 			}
 			for _, d := range n.Type.Dims {
-				one := (n.Args[0].Type.Find(d.Name) >= 0) != (n.Args[1].Type.Find(d.Name) >= 0)
+				x := terms(n)
+				one := (x[0].Type.Find(d.Name) >= 0) != (x[1].Type.Find(d.Name) >= 0)
 				if one && d.Static() && d.Name != seq {
 					local[d.Name] = true
 				}
@@ -264,7 +275,11 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 			l.axes = append(l.axes, a)
 		}
 		if d, ok := dims[seq]; ok {
-			l.axes = append(l.axes, axis{dim: d, kind: axisSeq, step: min(t.RecurRows, d.Size)})
+			step := t.RecurRows
+			if d.Static() {
+				step = min(step, d.Size)
+			}
+			l.axes = append(l.axes, axis{dim: d, kind: axisSeq, step: step})
 		}
 		for _, d := range localNames {
 			l.axes = append(l.axes, axis{dim: dims[d], kind: axisLocal})
@@ -343,8 +358,9 @@ func (l *layout) reads(n *ir.Node) bool {
 // dotFits reports whether a product is one of tiles: at most one dimension of
 // each operand beside the summed one, and what both share is one index a block.
 func (l *layout) dotFits(n *ir.Node) bool {
+	fs := terms(n)
 	for _, d := range n.Type.Dims {
-		if n.Args[0].Type.Find(d.Name) >= 0 && n.Args[1].Type.Find(d.Name) >= 0 {
+		if fs[0].Type.Find(d.Name) >= 0 && fs[1].Type.Find(d.Name) >= 0 {
 			if a := l.find(d.Name); a.kind != axisOne && d.Size != 1 {
 				return l.rank(n) <= 1 && len(n.Attr.Over) == 1 // row by row: a product and a sum
 			}
@@ -353,7 +369,7 @@ func (l *layout) dotFits(n *ir.Node) bool {
 	if len(n.Attr.Over) != 1 {
 		return false
 	}
-	for _, x := range n.Args {
+	for _, x := range fs {
 		if l.rank(x) > 2 {
 			return false
 		}

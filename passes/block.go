@@ -63,8 +63,12 @@ func (sc *scope) block(k *kernelBuilder, l *layout, in map[*ir.Node]bool, seq st
 				step = a.step
 			}
 			v := fmt.Sprintf("g%d", len(b.grid))
-			b.grid = append(b.grid, kernel.Axis{Var: v, Extent: b.extent(a.dim), Step: step})
-			b.base[a.dim.Name] = ints.V(v)
+			extent, base := b.extent(a.dim), ints.V(v)
+			if sc.ending && a.dim.Clock != nil {
+				extent, base = k.slot("last"), ints.Plus(base, k.slot("skip"))
+			}
+			b.grid = append(b.grid, kernel.Axis{Var: v, Extent: extent, Step: step})
+			b.base[a.dim.Name] = base
 		case axisSeq:
 			b.seq = seq
 			b.base[a.dim.Name] = ints.V("s")
@@ -399,7 +403,7 @@ func (b *block) end() {
 	body := b.code[before]
 	if b.seq != "" {
 		a := b.lay.find(b.seq)
-		body = append(body, &kernel.For{Var: "s", Lo: ints.C(0), Hi: ints.C(int64(a.dim.Size)), Step: a.step, Stages: 1, Body: b.code[during]})
+		body = append(body, &kernel.For{Var: "s", Lo: ints.C(0), Hi: b.extent(a.dim), Step: a.step, Stages: 1, Body: b.code[during]})
 		body = append(body, b.code[after]...)
 	}
 	body = append(body, b.stores...)

@@ -35,6 +35,11 @@ func (b *block) compute(n *ir.Node, rd, cd string) *kernel.Tile {
 	switch n.Op.Name {
 	case "dot":
 		return b.dot(n, rd, cd)
+	case "accumulate":
+		if len(n.Args) == 2 {
+			return b.rowSum(n, rd, cd)
+		}
+		return b.dot(n, rd, cd)
 	case "sum", "maximum":
 		return b.reduce(n, rd, cd)
 	case "slice":
@@ -208,7 +213,7 @@ func (b *block) operand(n *ir.Node, rd, cd string, right bool) (t *kernel.Tile, 
 // dot: a product of tiles, or row by row where both operands have the rows.
 func (b *block) dot(n *ir.Node, rd, cd string) *kernel.Tile {
 	over := n.Attr.Over[0]
-	x, y := n.Args[0], n.Args[1]
+	x, y := terms(n)[0], terms(n)[1]
 	for _, d := range []string{rd, cd} {
 		if b.has(x, d) && b.has(y, d) {
 			return b.rowwise(n, rd, cd)
@@ -224,7 +229,7 @@ func (b *block) dot(n *ir.Node, rd, cd string) *kernel.Tile {
 	dst := b.fresh(n, rd, cd)
 	acc := over == b.seq && b.seq != ""
 	if acc {
-		b.emit(before, &kernel.Map{Dst: dst, Expr: kernel.N(0), Note: note(n)})
+		b.begin(n, dst, rd, cd)
 		p = during
 	}
 	// The right operand wants its columns adjacent: [k, n] rather than [n, k].
@@ -232,6 +237,47 @@ func (b *block) dot(n *ir.Node, rd, cd string) *kernel.Tile {
 	right, swappedB := b.operand(y, over, cd, true)
 	b.emit(p, &kernel.Dot{Dst: dst, A: left, B: right, TransA: swappedA, TransB: swappedB, Acc: acc, Note: note(n)})
 	return dst
+}
+
+// begin gives a sum over the walked rows its first value: 0, or what earlier
+// blocks of the chunk have summed.
+func (b *block) begin(n *ir.Node, dst *kernel.Tile, rd, cd string) {
+	b.emit(before, &kernel.Map{Dst: dst, Expr: kernel.N(0), Note: note(n)})
+	if n.Op.Name != "accumulate" {
+		return
+	}
+	st := n.Args[0]
+	later := ints.Bin(ints.Lt, ints.C(0), b.sc.rowNumber(b.k, n.Args[1].Type.Clock()))
+	load := func(t *kernel.Tile, rd, cd string) kernel.Stmt {
+		s, idx := b.sc.address(b.k, st, b.indices(st, rd, cd))
+		return &kernel.Load{Dst: t, Buf: b.k.buf(s, false), Idx: idx, Note: note(n)}
+	}
+	if b.loads(st, rd, cd) {
+		b.emit(before, &kernel.When{Cond: later, Body: []kernel.Stmt{load(dst, rd, cd)}})
+		return
+	}
+	t := b.fresh(n, cd, rd)
+	b.emit(before, &kernel.When{Cond: later, Body: []kernel.Stmt{load(t, cd, rd), &kernel.Transpose{Dst: dst, Src: t, Note: note(n)}}})
+}
+
+// rowSum is a sum over the walked rows in their order, as the product with ones.
+func (b *block) rowSum(n *ir.Node, rd, cd string) *kernel.Tile {
+	x, c := n.Args[1], rd+cd
+	if rd != "" && cd != "" {
+		fail(n, "internal: a sum over rows of a tile of two more dimensions")
+	}
+	src := b.operandTile(x, b.seq, c)
+	ones := b.k.tile(elem.F32, 1, src.Rows, nil, src.ValidRows)
+	b.emit(during, &kernel.Map{Dst: ones, Expr: kernel.N(1), Note: note(n)})
+	sum := b.fresh(n, "", c)
+	b.begin(n, sum, "", c)
+	b.emit(during, &kernel.Dot{Dst: sum, A: ones, B: src, Acc: true, Note: note(n)})
+	if rd == "" {
+		return sum
+	}
+	t := b.fresh(n, rd, cd)
+	b.emit(after, &kernel.Transpose{Dst: t, Src: sum, Note: note(n)})
+	return t
 }
 
 // rowwise computes a product whose operands share their rows: element by

@@ -24,8 +24,11 @@ func fuseFor(g *ir.Graph, t Tiling, join bool) (*ir.Graph, error) {
 		}
 		body, write := *n.Body, *n.Body.Write
 		rows := append(slices.Clone(body.Rows), body.Kept...)
-		body.Groups = fuseRegion(rows, rows, t, "", join)
-		write.Groups = fuseRegion(write.Roots(), write.Next, t, ir.RowDim(body.Clock).Name, join)
+		body.Groups = fuseRegion(rows, t, "", join, rows)
+		seq := ir.RowDim(body.Clock).Name
+		ends, adds := write.Ends(), write.Adds()
+		write.Groups = fuseRegion(ends, t, seq, join, slices.Concat(write.Next, sums(ends)), write.Next, sums(ends))
+		write.Adding = fuseRegion(adds, t, seq, join, adds)
 		body.Write = &write
 		s, err := g.B.Scan(n.Attr.Name, &body, args...)
 		if err != nil {
@@ -43,15 +46,31 @@ func fuseFor(g *ir.Graph, t Tiling, join bool) (*ir.Graph, error) {
 	return h, nil
 }
 
-// fuseRegion groups a scan's rows or its write: what main needs as one group if
-// that is possible, the rest (probes) after it.
-func fuseRegion(roots, main []*ir.Node, t Tiling, seq string, join bool) []ir.Group {
+// fuseRegion groups a scan's rows or its write: what the first of mains needs for
+// which that is possible as one group, the rest (probes) after it.
+func fuseRegion(roots []*ir.Node, t Tiling, seq string, join bool, mains ...[]*ir.Node) []ir.Group {
 	f := newFuser(roots, t, join)
-	if join {
-		f.whole(main, seq)
+	for _, main := range mains {
+		if join && f.whole(main, seq) {
+			break
+		}
+	}
+	for _, n := range sums(roots) { // each walks through the rows by itself
+		if f.group[n] == nil {
+			kind := "map"
+			if isDot(n) {
+				kind = "recur"
+			}
+			f.add(&cluster{kind: kind, nodes: map[*ir.Node]bool{n: true}, fixed: true})
+		}
 	}
 	f.grow()
 	return f.list()
+}
+
+// sums gives the sums over a chunk's rows that roots need.
+func sums(roots []*ir.Node) []*ir.Node {
+	return slices.DeleteFunc(ir.Postorder(roots...), func(n *ir.Node) bool { return n.Op.Name != "accumulate" })
 }
 
 type fuser struct {

@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,7 +34,7 @@ func (k *kernelBuilder) slot(name string) *ints.Expr {
 	}
 	local := fmt.Sprintf("p%d", len(k.slots))
 	switch name {
-	case "pos", "n", "turn", "chunk", "row", "at", "count", "start":
+	case "pos", "n", "turn", "chunk", "row", "at", "count", "start", "border", "added":
 		local = name
 	}
 	k.names[name] = local
@@ -116,6 +117,9 @@ func (k *kernelBuilder) launch() {
 // over that clock, how many there are, and the number of the first.
 
 func (sc *scope) rowBase(k *kernelBuilder, c *ir.Clock) *ints.Expr {
+	if sc.blocks {
+		return ints.C(0)
+	}
 	if c.Kind == ir.Chunk || sc.piece == c {
 		return k.slot("row")
 	}
@@ -124,8 +128,10 @@ func (sc *scope) rowBase(k *kernelBuilder, c *ir.Clock) *ints.Expr {
 
 func (sc *scope) rowCount(k *kernelBuilder, c *ir.Clock) *ints.Expr {
 	switch {
+	case sc.blocks:
+		return k.slot("added")
 	case c.Kind == ir.Chunk || sc.piece == c:
-		return k.slot("count")
+		return k.slot(cmp.Or(sc.many, "count"))
 	case c.Kind == ir.Prefixed:
 		return k.slot(c.Name + ".count")
 	}
@@ -134,6 +140,8 @@ func (sc *scope) rowCount(k *kernelBuilder, c *ir.Clock) *ints.Expr {
 
 func (sc *scope) rowNumber(k *kernelBuilder, c *ir.Clock) *ints.Expr {
 	switch {
+	case sc.blocks:
+		return k.slot("border")
 	case c.Kind == ir.Chunk:
 		return k.slot("at")
 	case sc.piece == c:
@@ -225,7 +233,7 @@ func (sc *scope) keptBelow(n *ir.Node) *store {
 	for n.Op.Name == "view" && len(n.Type.Dims) > 0 && len(n.Args[0].Type.Dims) > 0 && n.Type.Dims[0].Same(n.Args[0].Type.Dims[0]) {
 		n = n.Args[0]
 	}
-	if s := sc.lw.states[n.Attr.Name]; n.Op.Name == "kept" && s != nil && !s.history.blocks {
+	if s := sc.lw.states[n.Attr.Name]; n.Op.Name == "kept" && s != nil && s.history != nil && !s.history.blocks {
 		return s
 	}
 	return nil
@@ -327,7 +335,11 @@ func (sc *scope) index(k *kernelBuilder, s *store, t ir.Type, idx map[string]*in
 	}
 	if s.rows { // whatever has rows, its first dimension counts them
 		_, flat := flatten(ir.Type{Dims: t.Dims[1:]}, idx)
-		return []*ints.Expr{ints.Plus(idx[t.Dims[0].Name], k.expr(s.shift)), flat}
+		row := ints.Plus(idx[t.Dims[0].Name], k.expr(s.shift))
+		if s.ring > 0 {
+			row = ints.Rem(row, ints.C(int64(s.ring)))
+		}
+		return []*ints.Expr{row, flat}
 	}
 	row, flat := flatten(t, idx)
 	return sc.indexFlat(k, s, t, row, flat)

@@ -201,7 +201,8 @@ type store struct {
 	history *history
 	shift   *ints.Expr // added to the row (to the element, where flat)
 	limit   *ints.Expr // copies into it take only that many rows
-	rows    bool       // copies into it put row i at shift + i, whatever clock they follow
+	rows    bool       // row i lies at shift + i, whatever clock it follows
+	ring    int        // above 0: at the rest of that by ring
 }
 
 type storeKind uint8
@@ -240,7 +241,10 @@ type scope struct {
 	next   map[*ir.Node]*store // where nodes must be stored, decided before they are computed
 	users  map[*ir.Node][]*ir.Node
 	root   map[*ir.Node]bool
+	many   string    // in a loop: the slot that counts its rows, empty: "count"
+	ending bool      // in a loop: of its rows only the last ones are walked through
 	piece  *ir.Clock // in a loop: rows of this outer clock are those of the piece
+	blocks bool      // in a write: a chunk's rows are those of its blocks that have become complete
 }
 
 func (lw *lowerer) entry(g *ir.Graph) {

@@ -80,9 +80,10 @@ func (r *rebuild) region(old *ir.Region) *ir.Region {
 	for i := range g.Probes {
 		g.Probes[i].Value = r.node(old.Probes[i].Value)
 	}
+	g.Sums = r.nodes(old.Sums)
 	g.Write = r.region(old.Write)
 	same := slices.Equal(g.Init, old.Init) && slices.Equal(g.Rows, old.Rows) && slices.Equal(g.Next, old.Next) &&
-		slices.Equal(g.Kept, old.Kept) && slices.Equal(g.Probes, old.Probes) && g.Write == old.Write
+		slices.Equal(g.Kept, old.Kept) && slices.Equal(g.Probes, old.Probes) && slices.Equal(g.Sums, old.Sums) && g.Write == old.Write
 	if same {
 		return old
 	}

@@ -144,6 +144,9 @@ func (sc *scope) historyOf(k *ir.Node) *store {
 // find gives where a value was stored, in this scope or an outer one.
 func (sc *scope) find(n *ir.Node) *store {
 	for s := sc; s != nil; s = s.outer {
+		if sc.blocks && !s.blocks && n.Type.Clock() != nil {
+			return nil // of other rows
+		}
 		if st := s.stored[n]; st != nil {
 			return st
 		}
@@ -165,9 +168,12 @@ func (sc *scope) destination(n *ir.Node, whole bool) []*store {
 	} else {
 		// A value that only one history reads goes there alone.
 		s, dims := sc.lw.place(n.Type)
+		if sc.blocks && n.Type.Clock() != nil {
+			dims[0] += blockRows - 1 // kept of earlier calls
+		}
 		only := len(sc.users[n]) > 0 && !sc.root[n] && direct
 		for _, u := range sc.users[n] {
-			only = only && u.Op.Name == "keep"
+			only = only && u.Op.Name == "keep" && u.Attr.Keep.Block == 0
 		}
 		if !only {
 			s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("%sv%d", sc.lw.name, n.ID), Class: plan.Temp, Elem: storeElem(n.Type.Elem), Dims: dims})
@@ -176,7 +182,7 @@ func (sc *scope) destination(n *ir.Node, whole bool) []*store {
 		}
 	}
 	for _, u := range sc.users[n] {
-		if u.Op.Name == "keep" && direct {
+		if u.Op.Name == "keep" && direct && u.Attr.Keep.Block == 0 {
 			h := sc.historyOf(u)
 			if !h.history.written[sc] {
 				h.history.written[sc] = true
@@ -295,6 +301,9 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 		},
 		Done: ints.Bin(ints.Eq, ints.Plus(ints.V("at"), ints.V("count")), size),
 	}
+	if body.Block > 0 {
+		l.Slots = append(l.Slots, blockSlots(body)...)
+	}
 	for _, x := range body.Lens {
 		l.Carry = append(l.Carry, plan.Carry{Name: x.Name, Start: x.Start, Next: x.Next})
 		l.Slots = append(l.Slots, at(x.Name, nil))
@@ -337,6 +346,9 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 	copies := func() {
 		k := in.kernel("copy")
 		for _, kn := range body.Kept {
+			if kn.Attr.Keep.Block > 0 {
+				continue
+			}
 			s := in.historyOf(kn)
 			if !s.history.written[in] {
 				in.needs(kn.Args[:1])
@@ -367,7 +379,11 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 			sc.stored[res] = want
 		}
 	}
-	in.write(body)
+	if body.Block > 0 {
+		in.blockSteps(body)
+	} else {
+		in.write(body, nil)
+	}
 	sc.steps = append(sc.steps, plan.Step{Kind: plan.Repeat, Loop: in.loop, Steps: in.steps})
 }
 
@@ -398,72 +414,4 @@ func (lw *lowerer) result(sc *scope, scan *ir.Node, i int) *ir.Node {
 		}
 	}
 	return nil
-}
-
-// readsState reports whether a is a state or another way to address one.
-func readsState(a *ir.Node) bool {
-	for len(a.Args) > 0 && (alias(a) || a.Op.Name == "slice" || a.Op.Name == "expand") {
-		a = a.Args[0]
-	}
-	return a.Op.Name == "state"
-}
-
-// write lowers what runs when a chunk is complete.
-func (sc *scope) write(body *ir.Region) {
-	w := body.Write
-	lw := sc.lw
-	wr := &scope{lw: lw, outer: sc, loop: sc.loop, scan: sc.scan, stored: map[*ir.Node]*store{}, next: map[*ir.Node]*store{}, users: map[*ir.Node][]*ir.Node{}, root: map[*ir.Node]bool{}}
-	wr.watch(w.Roots())
-	// A recur group stores its results into the states themselves, at its end,
-	// where nothing else still reads the old ones.
-	whole := len(w.Groups) > 0 && w.Groups[0].Kind == "recur"
-	for _, g := range w.Groups[min(1, len(w.Groups)):] {
-		for _, n := range g.Nodes {
-			whole = whole && !slices.ContainsFunc(n.Args, func(a *ir.Node) bool { return readsState(a) })
-		}
-	}
-	for _, p := range w.Probes {
-		b := lw.buffer(plan.Buffer{Name: lw.name + sc.scan.Attr.Name + "." + p.Name, Class: plan.Probe, Elem: elem.F32, Dims: []int{lw.plan.Loops[sc.loop].Max}, Loop: lw.plan.Loops[sc.loop].Name})
-		s := &store{kind: storeFlat, buf: b, dims: []int{lw.plan.Loops[sc.loop].Max}, shift: ints.V("turn")}
-		if _, twice := wr.next[p.Value]; !twice {
-			wr.next[p.Value] = s
-		}
-	}
-	if whole {
-		for i, n := range w.Next {
-			if n != nil && wr.next[n] == nil {
-				wr.next[n] = lw.states[body.States[i].Attr.Name]
-			}
-		}
-	}
-	for i, g := range w.Groups {
-		if i == 0 && g.Kind == "recur" {
-			k := wr.kernel("write")
-			wr.groupPart(k, g, ir.RowDim(body.Clock).Name)
-			k.launch()
-			continue
-		}
-		wr.groups(w.Groups[i : i+1])
-	}
-	k := wr.kernel("commit")
-	for i, n := range w.Next {
-		if n == nil || n == body.States[i] {
-			continue
-		}
-		s := lw.states[body.States[i].Attr.Name]
-		if have := wr.stored[n]; have == nil || have.buf != s.buf {
-			wr.needs([]*ir.Node{{Args: []*ir.Node{n}}})
-			wr.copyPart(k, n, s)
-		}
-	}
-	k.launch()
-	for _, p := range w.Probes {
-		s := wr.next[p.Value]
-		if have := wr.stored[p.Value]; have == nil || have.buf != s.buf {
-			wr.copyTo(p.Value, s)
-		}
-	}
-	if len(wr.steps) > 0 {
-		sc.steps = append(sc.steps, plan.Step{Kind: plan.If, Note: "done", Steps: wr.steps})
-	}
 }

@@ -178,8 +178,9 @@ func schedules(g *ir.Graph) (hybrids int, scans []string, err error) {
 
 // TestMemoriesFuse: in every layer with a memory, the window's attend and the
 // memory's scan are one hybrid; rows and write (but for its probes) are one
-// group each where they fit a block: the products of LaCT's write, whose sides
-// its momentum makes orthogonal, do not. A model without memories has no hybrid.
+// group each where they fit a block. Of LaCT's write the sums alone do: the
+// products whose sides its momentum makes orthogonal do not. A model without
+// memories has no hybrid.
 func TestMemoriesFuse(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -189,7 +190,7 @@ func TestMemoriesFuse(t *testing.T) {
 		{"qwen3-window", 0, nil},
 		{"allmem-tiny", 2, []string{"recur/recur+map/true", "recur/recur+map/true"}},
 		{"allmem-edge", 1, []string{"recur/recur+map/true"}},
-		{"lact-tiny", 2, []string{"recur/contract+map/true", "recur/contract+map/true"}},
+		{"lact-tiny", 2, []string{"recur/recur+map+contract+map/true", "recur/recur+map+contract+map/true"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, _ := load(t, c.name)

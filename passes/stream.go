@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/memc-lang/memc/ir"
-	"github.com/memc-lang/memc/ir/elem"
 )
 
 // stream derives what is carried from call to call. Row-wise values need
@@ -124,85 +123,22 @@ func (s *streamer) scan(n *ir.Node, args []*ir.Node) *ir.Node {
 	next.Rows = rows.nodes(body.Rows)
 	next.Next, next.Probes, next.Kept = nil, nil, nil
 
-	// The cut: where the walk down from the next states meets a row value that is
-	// a parameter or computed as rows arrive, that value is kept for the write.
-	write := *body
-	write.Rows, write.Kept, write.Params = nil, nil, nil
-	full := ir.Dim{Name: ir.RowDim(chunk).Name, Size: chunk.Size}
-	done := map[*ir.Node]*ir.Node{}
-	seen := map[*ir.Node]bool{}
-	var walk func(m *ir.Node)
-	walk = func(m *ir.Node) {
-		if m == nil || seen[m] {
-			return
-		}
-		seen[m] = true
-		if m.Type.Clock() == nil || m.Op.Name == "index" || m.Op.Name != "param" && !early[m] {
-			for _, a := range m.Args {
-				walk(a)
-			}
-			return
-		}
-		if m.Type.Clock() != chunk {
-			s.fail(m, "the write sums rows of %s, of which a chunk has no fixed number: drop the rows put before the chunk first", m.Type.Dims[0].Name)
-			return
-		}
-		label := fmt.Sprintf("%s.r%d", name, len(next.Kept))
-		s.b.At = m.Pos()
-		dims := slices.Clone(m.Type.Dims)
-		dims[0] = full
-		next.Kept = append(next.Kept, s.b.Must("keep", ir.Attr{Name: label, Keep: ir.Keep{Chunk: true, Ring: chunk.Size}}, rows.node(m)))
-		done[m] = s.b.Must("kept", ir.Attr{Name: label, Elem: m.Type.Elem, Dims: dims})
-		write.Params = append(write.Params, done[m])
-	}
+	w := &writer{streamer: s, name: name, chunk: chunk, full: ir.Dim{Name: ir.RowDim(chunk).Name, Size: chunk.Size}, body: &next, early: early, rows: rows}
 	for _, m := range late {
 		if m != nil && m.Type.Clock() != nil {
 			s.fail(m, "a state cannot have rows over %s", chunk.Name)
 			return nil
 		}
-		walk(m)
 	}
-	inWrite := newRebuild(s.b, func(m *ir.Node, a []*ir.Node) *ir.Node {
-		switch {
-		case m.Op.Name == "index" && m.Attr.Clock == chunk:
-			return s.b.Must("iota", ir.Attr{Dims: []ir.Dim{full}})
-		case m.Op.Name == "rows":
-			return pick(s.b, a[0], full.Name, ir.Dim{Name: m.Attr.Dim, Size: len(m.Attr.Ints)}, m.Attr.Ints)
-		}
-		attr := m.Attr
-		attr.Dims = redim(attr.Dims, chunk, full)
-		x := s.b.Must(m.Op.Name, attr, a...)
-		// Rows over a clock come first whatever their operands' order; the static
-		// rows of a complete chunk must be put there.
-		if want := redim(m.Type.Dims, chunk, full); len(want) == len(x.Type.Dims) {
-			x = fill(s.b, x, want)
-		}
-		return x
-	})
-	inWrite.done = done
-	write.Next = inWrite.nodes(body.Next)
-	write.Probes = slices.Clone(body.Probes)
-	for i := range write.Probes {
-		write.Probes[i].Value = inWrite.node(body.Probes[i].Value)
+	write := w.write(body)
+	if s.fault != nil {
+		return nil
 	}
-	next.Write = &write
+	next.Write = write
 	sc, err := s.b.Scan(name, &next, args...)
 	if err != nil {
 		s.fail(n, "%v", err)
 		return nil
 	}
 	return sc
-}
-
-// pick gives rows of a complete chunk along the dimension to: a slice where they
-// follow each other.
-func pick(b *ir.Builder, x *ir.Node, rows string, to ir.Dim, numbers []int64) *ir.Node {
-	for i, r := range numbers {
-		if r != numbers[0]+int64(i) {
-			picked := b.Must("table", ir.Attr{Elem: elem.I64, Dims: []ir.Dim{to}, Ints: numbers})
-			return b.Must("gather", ir.Attr{}, x, picked)
-		}
-	}
-	part := b.Must("slice", ir.Attr{Dim: rows, Start: int(numbers[0]), Size: len(numbers)}, x)
-	return b.Must("view", ir.Attr{Dims: append([]ir.Dim{to}, x.Type.Dims[1:]...)}, part)
 }

@@ -12,6 +12,9 @@ import (
 func (m *maker) scan() {
 	name := m.name("scan")
 	c := &ir.Clock{Name: name, Kind: ir.Chunk, Of: m.clock, Size: 2 + m.pick(6)}
+	if m.chance(3) {
+		c.Size = 16 + m.pick(9) // long enough to be summed in blocks
+	}
 	if m.clock.Kind == ir.Woven {
 		c.Size = m.clock.Size
 	}

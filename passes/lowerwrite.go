@@ -1,0 +1,207 @@
+package passes
+
+import (
+	"slices"
+
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/plan"
+)
+
+// Lowering of what runs when blocks of a chunk's rows, or the chunk, are complete.
+
+// blockSlots are what a turn knows of the blocks of its chunk: the rows before
+// those that it adds, how many these are, how many of them earlier calls have
+// kept; its last rows, which it keeps, and those before them; which steps run.
+func blockSlots(body *ir.Region) []plan.Slot {
+	size := body.Clock.Size
+	v, and := ints.V, func(a, b *ints.Expr) *ints.Expr { return ints.Bin(ints.And, a, b) }
+	end := ints.Plus(v("at"), v("count"))
+	some, done := ints.Bin(ints.Lt, ints.C(0), v("added")), ints.Bin(ints.Eq, end, ints.C(int64(size)))
+	return []plan.Slot{
+		{Name: "border", Expr: ir.Added(v("at"), size, body.Block)},
+		{Name: "added", Expr: ints.Minus(ir.Added(end, size, body.Block), v("border"))},
+		{Name: "kept", Expr: ints.Minus(v("at"), v("border"))},
+		{Name: "last", Expr: ints.Least(v("count"), ints.C(int64(body.Block)))},
+		{Name: "skip", Expr: ints.Minus(v("count"), v("last"))},
+		{Name: "adds", Expr: some},
+		{Name: "goes", Expr: and(some, ints.No(done))},
+		{Name: "clears", Expr: and(done, ints.Bin(ints.Lt, ints.C(0), v("border")))},
+	}
+}
+
+// blockSteps lowers what becomes of the rows that a scan keeps for its sums. A
+// state has the stream's last rows, as many as a block's. A turn that completes
+// blocks lines up those of earlier calls and its own in another buffer, so that
+// one walk over it adds them all.
+func (sc *scope) blockSteps(body *ir.Region) {
+	lw, chunk := sc.lw, body.Clock
+	branch := func() *scope {
+		return &scope{lw: lw, outer: sc, loop: sc.loop, scan: sc.scan, stored: map[*ir.Node]*store{}, next: map[*ir.Node]*store{}, users: sc.users, root: sc.root}
+	}
+	line, earlier, keep := branch(), branch(), branch()
+	earlier.many, keep.ending = "kept", true
+	lineCopy, keepCopy := line.kernel("copy"), keep.kernel("copy")
+	rows := map[*ir.Node]*store{}
+	first := ints.C(int64((chunk.Size - 1) % body.Block)) // a block's first row is the state's
+	for _, kn := range body.Kept {
+		if kn.Attr.Keep.Block == 0 {
+			continue
+		}
+		x, waiting := kn.Args[0], lw.waiting(kn)
+		at := func(s store, shift *ints.Expr) *store {
+			s.shift = shift
+			return &s
+		}
+		lined := store{kind: storeRows, rows: true, dims: []int{body.Block - 1 + min(chunk.Size, lw.clockCap(chunk)), waiting.dims[1]}}
+		lined.buf = lw.buffer(plan.Buffer{Name: lw.name + kn.Attr.Name + ".lined", Class: plan.Temp, Elem: storeElem(x.Type.Elem), Dims: lined.dims})
+		earlier.stored[kn] = at(*waiting, ints.Minus(ints.V("border"), first))
+		earlier.copyPart(lineCopy, kn, at(lined, ints.C(0)))
+		line.copyPart(lineCopy, x, at(lined, ints.V("kept")))
+		keep.copyPart(keepCopy, x, at(*waiting, ints.Minus(ints.V("at"), first)))
+		for _, p := range body.Write.Params {
+			if p.Attr.Name == kn.Attr.Name {
+				rows[p] = at(lined, ints.C(0))
+			}
+		}
+	}
+	lineCopy.launch()
+	keepCopy.launch()
+	sc.when("adds", line)
+	sc.steps = append(sc.steps, keep.steps...)
+
+	add := sc.ends(rows, body.Write.Adds())
+	for i, n := range body.Write.Sums {
+		if n != nil {
+			add.next[n] = lw.states[body.States[i].Attr.Name]
+		}
+	}
+	add.walk(body, body.Write.Adding)
+	sc.when("goes", add)
+	sc.write(body, rows)
+	// Sums are 0 between chunks; where a turn brought a whole chunk, they still are.
+	clear := branch()
+	k := clear.kernel("commit")
+	for i := range body.Write.Sums {
+		if clears(body, i) {
+			clear.copyPart(k, body.Write.Next[i], lw.states[body.States[i].Attr.Name])
+		}
+	}
+	k.launch()
+	sc.when("clears", clear)
+}
+
+// when runs the steps of a branch where a slot is not 0.
+func (sc *scope) when(slot string, b *scope) {
+	if len(b.steps) > 0 {
+		sc.steps = append(sc.steps, plan.Step{Kind: plan.If, Note: slot, Steps: b.steps})
+	}
+}
+
+// waiting gives the buffer of the last rows, which are written in turn.
+func (lw *lowerer) waiting(kn *ir.Node) *store {
+	s, ok := lw.states[kn.Attr.Name]
+	if !ok {
+		_, dims := lw.place(kn.Args[0].Type)
+		dims[0] = kn.Attr.Keep.Block
+		s = &store{kind: storeRows, dims: dims, rows: true, ring: dims[0]}
+		s.buf = lw.buffer(plan.Buffer{Name: kn.Attr.Name, Class: plan.State, Elem: storeElem(kn.Type.Elem), Dims: dims, From: -1})
+		lw.states[kn.Attr.Name] = s
+	}
+	return s
+}
+
+// ends is a scope for what runs where blocks or a chunk are complete; rows says
+// where the rows of the blocks lie.
+func (sc *scope) ends(rows map[*ir.Node]*store, roots []*ir.Node) *scope {
+	in := &scope{lw: sc.lw, outer: sc, loop: sc.loop, scan: sc.scan, stored: map[*ir.Node]*store{}, next: map[*ir.Node]*store{}, users: map[*ir.Node][]*ir.Node{}, root: map[*ir.Node]bool{}, blocks: rows != nil}
+	for n, s := range rows {
+		in.stored[n] = s
+	}
+	in.watch(roots)
+	return in
+}
+
+// walk lowers the groups of a write; those that sum over rows walk through them.
+func (sc *scope) walk(body *ir.Region, groups []ir.Group) {
+	for i, g := range groups {
+		if g.Kind != "recur" && !slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool { return n.Op.Name == "accumulate" }) {
+			sc.groups(groups[i : i+1])
+			continue
+		}
+		sc.needs(g.Nodes)
+		k := sc.kernel("write")
+		sc.groupPart(k, g, ir.RowDim(body.Clock).Name)
+		k.launch()
+	}
+}
+
+// clears reports whether a state is a sum that each chunk begins at 0.
+func clears(body *ir.Region, i int) bool {
+	w := body.Write
+	if i >= len(w.Sums) || w.Sums[i] == nil || w.Next[i] == nil {
+		return false
+	}
+	zero, ok := constantBelow(w.Next[i])
+	return ok && zero == 0
+}
+
+// changes reports whether a is a state that the write changes, or another way to
+// address one.
+func changes(body *ir.Region, a *ir.Node) bool {
+	for len(a.Args) > 0 && (alias(a) || a.Op.Name == "slice" || a.Op.Name == "expand") {
+		a = a.Args[0]
+	}
+	i := slices.Index(body.States, a)
+	return i >= 0 && body.Write.Next[i] != nil && !clears(body, i)
+}
+
+// write lowers what runs when a chunk is complete.
+func (sc *scope) write(body *ir.Region, rows map[*ir.Node]*store) {
+	w := body.Write
+	lw := sc.lw
+	wr := sc.ends(rows, w.Ends())
+	// A recur group stores its results into the states themselves, at its end,
+	// where nothing else still reads the old ones.
+	whole := len(w.Groups) > 0 && w.Groups[0].Kind == "recur"
+	for _, g := range w.Groups[min(1, len(w.Groups)):] {
+		for _, n := range g.Nodes {
+			whole = whole && !slices.ContainsFunc(n.Args, func(a *ir.Node) bool { return changes(body, a) })
+		}
+	}
+	for _, p := range w.Probes {
+		b := lw.buffer(plan.Buffer{Name: lw.name + sc.scan.Attr.Name + "." + p.Name, Class: plan.Probe, Elem: elem.F32, Dims: []int{lw.plan.Loops[sc.loop].Max}, Loop: lw.plan.Loops[sc.loop].Name})
+		s := &store{kind: storeFlat, buf: b, dims: []int{lw.plan.Loops[sc.loop].Max}, shift: ints.V("turn")}
+		if _, twice := wr.next[p.Value]; !twice {
+			wr.next[p.Value] = s
+		}
+	}
+	if whole {
+		for i, n := range w.Next {
+			if n != nil && wr.next[n] == nil && !clears(body, i) {
+				wr.next[n] = lw.states[body.States[i].Attr.Name]
+			}
+		}
+	}
+	wr.walk(body, w.Groups)
+	k := wr.kernel("commit")
+	for i, n := range w.Next {
+		if n == nil || n == body.States[i] || clears(body, i) {
+			continue
+		}
+		s := lw.states[body.States[i].Attr.Name]
+		if have := wr.stored[n]; have == nil || have.buf != s.buf {
+			wr.needs([]*ir.Node{{Args: []*ir.Node{n}}})
+			wr.copyPart(k, n, s)
+		}
+	}
+	k.launch()
+	for _, p := range w.Probes {
+		s := wr.next[p.Value]
+		if have := wr.stored[p.Value]; have == nil || have.buf != s.buf {
+			wr.copyTo(p.Value, s)
+		}
+	}
+	sc.when("done", wr)
+}
