@@ -34,7 +34,7 @@ var Table = []Pass{
 	{"grad", Source, Plain, "replaces gradients, also those for each row, by what computes them", grad},
 	{"simplify", Plain, Plain, "rewrite rules: neutral elements, sums of outer products into products, the dual form", simplify},
 	{"hoist", Plain, Plain, "moves row-wise work that looks at no state out of scans", hoist},
-	{"stream", Plain, Streamed, "derives what is carried between calls: histories, kept rows, the write of a chunk", stream},
+	{"stream", Plain, Streamed, "derives what is carried between calls: histories, kept rows, growing sums, the write of a chunk", stream},
 	{"tidy", Streamed, Streamed, "the rewrite rules once more, over what streaming made", simplify},
 	{"fuse", Streamed, Fused, "says which nodes one kernel computes: map, contract, attend, recur, hybrid", fuse},
 }
