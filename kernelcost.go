@@ -114,6 +114,9 @@ func (w *groupWalk) groups(list []ir.Group, times int64) {
 // cost is that of a group which runs so many times.
 func (w *groupWalk) cost(g ir.Group, times int64) KernelCost {
 	c := KernelCost{}
+	if times == 0 {
+		return c
+	}
 	inside := map[*ir.Node]bool{}
 	for _, n := range g.Nodes {
 		inside[n] = true

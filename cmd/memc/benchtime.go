@@ -314,6 +314,26 @@ func (b *bench) summary(seconds []float64, w way) (measured, error) {
 // Each kernel is timed in at most so many runs, fewer where they are long.
 const profiledRuns = 5
 
+// mostCosts bounds the nodes whose costs are counted for each call by itself.
+const mostCosts = 1 << 20
+
+// costs sums each kernel's costs over the calls, which differ where chunks are
+// written; where there is too much to count, the first stands for all.
+func (b *bench) costs(w way) map[string]memc.KernelCost {
+	each, times := w.calls, int64(1)
+	if each*int64(len(memc.Nodes(b.graph))) > mostCosts {
+		each, times = 1, w.calls
+	}
+	sum := map[string]memc.KernelCost{}
+	for i := range each {
+		for name, c := range memc.KernelCosts(b.graph, b.plan, w.at+w.before+i*w.rows, w.rows) {
+			s := sum[name]
+			sum[name] = memc.KernelCost{Flops: s.Flops + times*c.Flops, Bytes: s.Bytes + times*c.Bytes}
+		}
+	}
+	return sum
+}
+
 // kernels times each kernel in more runs of a way of calling, launched one by
 // one, and gives the medians.
 func (b *bench) kernels(w way) ([]kernelReport, error) {
@@ -351,14 +371,14 @@ func (b *bench) kernels(w way) ([]kernelReport, error) {
 			times[i] = append(times[i], k.Time-before[i].Time)
 		}
 	}
-	costs := memc.KernelCosts(b.graph, b.plan, w.at+w.before, w.rows)
+	costs := b.costs(w)
 	for i, k := range s.Profile() {
 		if calls[i] == 0 {
 			continue // of another entry point
 		}
 		slices.Sort(times[i])
 		c := costs[k.Kernel]
-		x := kernelReport{Name: k.Kernel, Schedule: memc.Schedule(k.Kernel), Calls: calls[i], Seconds: times[i][len(times[i])/2].Seconds(), Flops: c.Flops * w.calls, Bytes: c.Bytes * w.calls}
+		x := kernelReport{Name: k.Kernel, Schedule: memc.Schedule(k.Kernel), Calls: calls[i], Seconds: times[i][len(times[i])/2].Seconds(), Flops: c.Flops, Bytes: c.Bytes}
 		if x.Seconds > 0 {
 			x.GFlops = float64(x.Flops) / x.Seconds / 1e9
 		}
