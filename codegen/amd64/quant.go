@@ -15,11 +15,12 @@ import (
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
-// A product with a quantised right operand (ir/elem says how it lies) computes
-// each element of it, code times scale, which f32 holds exactly, and goes on as
-// with f32: one chain of fused multiply-adds over k. Few rows do so in
-// registers, where the operand is read once; for many, a piece of its columns
-// is first written out as f32 in the nearest cache.
+// A product with a quantised right operand (ir/elem says how it lies) sums the
+// products with the codes of each group of k in one chain of fused
+// multiply-adds, and adds that sum times the group's scale to the result's
+// element, also fused: the same order for one row and for many. Few rows read
+// codes in registers, once; for many, a piece of the columns is first written
+// out as f32 in the nearest cache.
 
 // quantAhead is how many bytes of a panel are fetched before their use.
 const quantAhead = 2048
@@ -45,36 +46,26 @@ func codedOf(e kernel.Elem) coded {
 	return coded{e, vi4[0], lanes, 1}
 }
 
-// scales are what 16 columns' codes are multiplied by, and for Q4 what is then
-// taken away from digits that are read in each of three places.
-type scales struct {
-	by   value.Value
-	less [3]value.Value
-}
-
 // digitBase is the power of two that a digit is added to where it is read as the
-// f32 whose last bits it is, for digits 2, 3 and 4 of a word. Times a scale, a
-// bf16, and less 8 more, f32 still holds it.
+// f32 whose last bits it is, for digits 2, 3 and 4 of a word.
 var digitBase = [3]float32{1 << 15, 1 << 11, 1 << 7}
 
-// scalesAt loads the scales of 16 columns.
-func (f *fn) scalesAt(q coded, p, off value.Value) scales {
-	s := scales{by: f.widened(f.load(v16, p, off))}
-	if q.elem == kernel.Q4 {
-		for i, base := range digitBase {
-			s.less[i] = f.bin(fmul, s.by, vnum(-base-8))
+// quantum is step d of 16 columns of codes, as f32.
+func (f *fn) quantum(q coded, v value.Value, d int64) value.Value {
+	switch {
+	case q.elem == kernel.F32:
+		return v
+	case q.elem == kernel.Q8:
+		return f.convert(sitofp, f.convert(sext, v, i32), f32)
+	case f.machine.Permutes: // vpermps looks at the lowest four bits of a lane
+		codes := each(vf32, func(i int) string { return floatText(float32(i - 8)) })
+		if d > 0 {
+			v = f.bin(lshr, v, vint(v32, 4*d))
 		}
+		return f.intrinsic("llvm.x86.avx512.permvar.sf.512", vf32, codes, v)
 	}
-	return s
-}
-
-// quantum is what step d of 16 columns of codes stands for, exactly. A digit of
-// Q4 becomes an f32 without a conversion: it is or-ed to the last bits of a power
-// of two, of which a multiply-add rids it again.
-func (f *fn) quantum(q coded, v value.Value, d int64, s scales) value.Value {
-	if q.elem == kernel.Q8 {
-		return f.bin(fmul, f.convert(sitofp, f.convert(sext, v, i32), f32), s.by)
-	}
+	// A digit becomes an f32 without a conversion: it is or-ed to the last bits of
+	// a power of two, which is then taken away.
 	place := d
 	switch {
 	case d < 2:
@@ -82,19 +73,19 @@ func (f *fn) quantum(q coded, v value.Value, d int64, s scales) value.Value {
 	case d > 4:
 		v, place = f.bin(lshr, v, vint(v32, 12)), d-3
 	}
-	base := int64(math.Float32bits(digitBase[place-2]))
-	x := f.bin(or, f.bin(and, v, vint(v32, 15<<(4*place))), vint(v32, base))
-	return f.fma(f.float(x), s.by, s.less[place-2])
+	base := digitBase[place-2]
+	x := f.bin(or, f.bin(and, v, vint(v32, 15<<(4*place))), vint(v32, int64(math.Float32bits(base))))
+	return f.bin(fsub, f.float(x), vnum(base+8))
 }
 
 // quantumAt is quantum for a digit that stands up bits from the lowest of its
 // word.
-func (f *fn) quantumAt(q coded, v, up value.Value, s scales) value.Value {
-	if q.elem == kernel.Q8 {
-		return f.quantum(q, v, 0, s)
+func (f *fn) quantumAt(q coded, v, up value.Value) value.Value {
+	if q.steps == 1 {
+		return f.quantum(q, v, 0)
 	}
 	digit := f.sub(f.bin(and, f.bin(lshr, v, up), vint(v32, 15)), vint(v32, 8))
-	return f.bin(fmul, f.convert(sitofp, digit, f32), s.by)
+	return f.convert(sitofp, digit, f32)
 }
 
 // quantKey names a function by the operand's type and the vectors in its panels.
@@ -102,6 +93,7 @@ type quantKey struct {
 	Shape
 	elem     kernel.Elem
 	perPanel int64
+	spelled  bool // codes are read from where spell put them
 }
 
 // spread is where vector v of a panel lies in a block, seen from vector 0: its
@@ -146,55 +138,74 @@ func (m *module) quantProduct(key quantKey) *ir.Func {
 	for _, s := range m.machine.Coded {
 		most = max(most, int64(s.Rows))
 	}
-	few := f.icmp(predicate[ints.Le], rows, c64(most))
-	some := f.icmp(predicate[ints.Lt], c64(0), depth)
-	f.when(f.bin(and, few, some), func() {
-		var row value.Value = c64(0)
-		for _, s := range m.machine.Coded {
-			q, _ := f.floorDivConst(f.sub(rows, row), int64(s.Rows), true, false)
-			end := f.add(row, f.mul(q, c64(int64(s.Rows))))
-			f.when(f.icmp(predicate[ints.Lt], row, end), func() {
-				var v value.Value = c64(0)
-				for w := s.Vecs; w > 0; w /= 2 {
-					to := f.bin(and, vecs, c64(-int64(w)))
-					micro := m.quantMicro(quantKey{Shape{s.Rows, w}, key.elem, key.perPanel})
-					f.count(v, to, int64(w), func(v value.Value) {
-						scales, codes := f.columns(key, pb, bPanel, v)
-						to := f.at(dst, f.mul(v, c64(lanes*4)))
-						f.count(row, end, int64(s.Rows), func(r value.Value) {
-							f.call(micro, f.at(a, f.mul(r, aRow)), aRow, aStep, scales, codes, bPanel, depth, f.at(to, f.mul(r, dstRow)), dstRow, acc)
-						})
-					})
-					v = to
-				}
-			})
-			row = end
-		}
-	})
-	f.when(f.bin(and, f.bin(xor, few, constant.True), some), func() {
-		plain, spell := m.product(productKey{kernel.F32, 2}), m.spell(key)
-		f.count(c64(0), vecs, 2, func(v value.Value) {
-			from, _ := f.columns(key, pb, bPanel, v)
-			width := f.smin(f.sub(vecs, v), c64(2))
-			to := f.at(dst, f.mul(v, c64(lanes*4)))
-			f.count(c64(0), depth, blockWide, func(k value.Value) {
-				n := f.smin(f.sub(depth, k), c64(blockWide))
-				block, _ := f.floorDivConst(k, int64(key.elem.Group()), true, false)
-				f.call(spell, f.at(from, f.mul(block, c64(key.blockBytes()))), bPanel, n, width, room)
-				more := f.bin(or, acc, f.icmp(predicate[ints.Ne], k, c64(0)))
-				f.call(plain, f.at(a, f.mul(k, aStep)), aRow, aStep, room, c64(2*lanes*4), c64(0), n, to, dstRow, rows, width, more, constant.NewNull(bytePtr), room)
-			})
-		})
-	})
-	// A product over nothing is 0.
-	f.when(f.bin(and, f.bin(xor, some, constant.True), f.bin(xor, acc, constant.True)), func() {
+	f.when(f.bin(xor, acc, constant.True), func() {
 		f.count(c64(0), rows, 1, func(r value.Value) {
 			row := f.at(dst, f.mul(r, dstRow))
 			f.count(c64(0), vecs, 1, func(v value.Value) { f.store(vnum(0), row, f.mul(v, c64(lanes*4))) })
 		})
 	})
+	few := f.icmp(predicate[ints.Le], rows, c64(most))
+	f.when(few, func() {
+		f.heights(m.machine.Coded, rows, func(s Shape, row, end value.Value) {
+			var v value.Value = c64(0)
+			for w := s.Vecs; w > 0; w /= 2 {
+				to := f.bin(and, vecs, c64(-int64(w)))
+				micro := m.quantMicro(quantKey{Shape{s.Rows, w}, key.elem, key.perPanel, false})
+				f.count(v, to, int64(w), func(v value.Value) {
+					scales, codes := f.columns(key, pb, bPanel, v)
+					to := f.at(dst, f.mul(v, c64(lanes*4)))
+					f.count(row, end, int64(s.Rows), func(r value.Value) {
+						f.call(micro, f.at(a, f.mul(r, aRow)), aRow, aStep, scales, codes, bPanel, depth, f.at(to, f.mul(r, dstRow)), dstRow)
+					})
+				})
+				v = to
+			}
+		})
+	})
+	f.when(f.bin(xor, few, constant.True), func() {
+		spell := m.spell(key)
+		pieces := func(from, to value.Value, width int) {
+			f.count(from, to, int64(width), func(v value.Value) {
+				f.count(c64(0), depth, blockWide, func(k value.Value) {
+					n := f.smin(f.sub(depth, k), c64(blockWide))
+					q, _ := f.floorDivConst(k, int64(key.elem.Group()), true, false)
+					block := f.mul(q, c64(key.blockBytes()))
+					first, _ := f.columns(key, pb, bPanel, v)
+					f.call(spell, f.at(first, block), bPanel, n, c64(int64(width)), room)
+					left := f.at(a, f.mul(k, aStep))
+					f.heights(m.machine.Micro, rows, func(s Shape, row, end value.Value) {
+						w := min(s.Vecs, width)
+						micro := m.quantMicro(quantKey{Shape{s.Rows, w}, key.elem, key.perPanel, true})
+						for i := 0; i < width; i += w {
+							column := f.add(v, c64(int64(i)))
+							scales, _ := f.columns(key, pb, bPanel, column)
+							to := f.at(dst, f.mul(column, c64(lanes*4)))
+							f.count(row, end, int64(s.Rows), func(r value.Value) {
+								f.call(micro, f.at(left, f.mul(r, aRow)), aRow, aStep, f.at(scales, block), f.at(room, c64(int64(i)*lanes*4)), bPanel, n, f.at(to, f.mul(r, dstRow)), dstRow)
+							})
+						}
+					})
+				})
+			})
+		}
+		pairs := f.bin(and, vecs, c64(-2))
+		pieces(c64(0), pairs, 2)
+		pieces(pairs, vecs, 1)
+	})
 	f.ret()
 	return f.f
+}
+
+// heights yields the rows that register tiles of each height cover: the tallest
+// as many as they fill, then lower ones.
+func (f *fn) heights(shapes []Shape, rows value.Value, yield func(s Shape, from, to value.Value)) {
+	var row value.Value = c64(0)
+	for _, s := range shapes {
+		q, _ := f.floorDivConst(f.sub(rows, row), int64(s.Rows), true, false)
+		end := f.add(row, f.mul(q, c64(int64(s.Rows))))
+		f.when(f.icmp(predicate[ints.Lt], row, end), func() { yield(s, row, end) })
+		row = end
+	}
 }
 
 // columns is where the scales and the codes of vector v of columns begin.
@@ -209,11 +220,13 @@ func (f *fn) columns(key quantKey, b, panel, v value.Value) (scales, codes value
 	return f.at(block, f.mul(in, c64(scale))), f.at(block, f.add(c64(key.codesAt()), f.mul(in, c64(code))))
 }
 
-// quantMicro is the function that computes one register tile:
+// quantMicro is the function that adds the product of one register tile:
 //
 //	micro(a, bytes between its rows, bytes between its columns,
-//	      scales and codes of b, bytes between its panels, k > 0,
-//	      dst, bytes between its rows, add to dst)
+//	      scales and codes of b, bytes between its panels, k,
+//	      dst, bytes between its rows)
+//
+// The sums of a group are in registers, the result's elements in memory.
 func (m *module) quantMicro(key quantKey) *ir.Func {
 	if f := m.quantMicros[key]; f != nil {
 		return f
@@ -221,120 +234,118 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 	pa, aRow, aStep := ir.NewParam("a", bytePtr), ir.NewParam("a.row", i64), ir.NewParam("a.step", i64)
 	ps, pb := ir.NewParam("scales", bytePtr), ir.NewParam("codes", bytePtr)
 	panel, depth := ir.NewParam("b.panel", i64), ir.NewParam("k", i64)
-	dst, dstRow, acc := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64), ir.NewParam("acc", bit)
-	f := m.newFunc(fmt.Sprintf("memc.dot%dx%d.%s.%d", key.Rows, key.Vecs*lanes, key.elem, key.perPanel*lanes), types.Void,
-		pa, aRow, aStep, ps, pb, panel, depth, dst, dstRow, acc)
+	dst, dstRow := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64)
+	name := fmt.Sprintf("memc.dot%dx%d.%s.%d", key.Rows, key.Vecs*lanes, key.elem, key.perPanel*lanes)
+	q, group := codedOf(key.elem), int64(key.elem.Group())
+	word, block := key.perPanel*q.bytes, key.blockBytes() // bytes between words, and between groups
+	turn := int64(8)                                      // steps of k in a turn of the loop
+	if key.spelled {
+		name += ".spelled"
+		q = coded{kernel.F32, vf32, lanes * 4, 1}
+		word, block, turn = 2*lanes*4, group*2*lanes*4, 1
+	}
+	f := m.newFunc(name, types.Void, pa, aRow, aStep, ps, pb, panel, depth, dst, dstRow)
 	f.private()
 	m.quantMicros[key] = f.f
 	rows, vecs := key.Rows, key.Vecs
-	begin := f.begin(dst, dstRow, acc, rows, vecs)
-	spans := make([]value.Value, vecs)
-	for v := range spans {
-		spans[v] = f.mul(panel, c64(int64(v)/key.perPanel))
+	scaleAt, codeAt := make([]value.Value, vecs), make([]value.Value, vecs)
+	for v := range vecs {
+		scale, code := key.spread(int64(v))
+		span := f.mul(panel, c64(int64(v)/key.perPanel))
+		scaleAt[v], codeAt[v] = f.add(span, c64(scale)), f.add(span, c64(code))
+		if key.spelled {
+			codeAt[v] = c64(int64(v) * lanes * 4)
+		}
 	}
-	q, group := codedOf(key.elem), int64(key.elem.Group())
 	starts := make([]value.Value, rows)
 	for r := range starts {
 		starts[r] = f.mul(aRow, c64(int64(r)))
 	}
 	groups, _ := f.floorDivConst(f.add(depth, c64(group-1)), group, true, false)
-	out := f.loop(c64(0), groups, 1, append([]value.Value{ps, pb, pa, depth}, begin...), func(_ value.Value, c []value.Value) []value.Value {
+	f.loop(c64(0), groups, 1, []value.Value{ps, pb, pa, depth}, func(_ value.Value, c []value.Value) []value.Value {
 		s, b, a, left := c[0], c[1], c[2], c[3]
 		n := f.smin(left, c64(group))
-		by := make([]scales, vecs)
-		for v := range by {
-			scale, _ := key.spread(int64(v))
-			by[v] = f.scalesAt(q, s, f.add(spans[v], c64(scale)))
-		}
 		load := func(p value.Value) []value.Value {
 			codes := make([]value.Value, vecs)
 			for v := range codes {
-				_, code := key.spread(int64(v))
-				codes[v] = f.load(q.vector, p, f.add(spans[v], c64(code)))
+				codes[v] = f.load(q.vector, p, codeAt[v])
 			}
 			return codes
 		}
-		multiply := func(p value.Value, acc []value.Value, quantum func(v int) value.Value) []value.Value {
+		multiply := func(p value.Value, sums []value.Value, quantum func(v int) value.Value) []value.Value {
 			next := make([]value.Value, rows*vecs)
-			xs := make([]value.Value, rows)
-			for r := range xs {
-				xs[r] = f.splat(f.load(f32, p, starts[r]))
+			w := make([]value.Value, vecs)
+			for v := range w {
+				w[v] = quantum(v)
 			}
-			for v := range vecs {
-				w := quantum(v)
-				for r := range rows {
-					next[r*vecs+v] = f.fma(xs[r], w, acc[r*vecs+v])
+			for r := range rows {
+				x := f.splat(f.load(f32, p, starts[r]))
+				for v := range vecs {
+					next[r*vecs+v] = f.fma(x, w[v], sums[r*vecs+v])
 				}
 			}
 			return next
 		}
-		// A turn takes several steps, of one word or of as many codes, and fetches
-		// as many bytes as it reads.
-		const turn = 8
+		sums := make([]value.Value, rows*vecs)
+		for i := range sums {
+			sums[i] = vnum(0)
+		}
+		// A turn takes one word or as many codes, and fetches as many bytes. Where
+		// only the lowest bits of a lane count, words are read from each of their
+		// bytes on: that is half of the shifts.
+		bytewise := key.elem == kernel.Q4 && !key.spelled && f.machine.Permutes
 		turns, _ := f.floorDivConst(n, turn, true, false)
-		word := key.perPanel * q.bytes
-		in := f.loop(c64(0), turns, 1, append([]value.Value{b, a}, c[4:]...), func(_ value.Value, c []value.Value) []value.Value {
+		in := f.loop(c64(0), turns, 1, append([]value.Value{b, a}, sums...), func(_ value.Value, c []value.Value) []value.Value {
 			b, a, sums := c[0], c[1], c[2:]
-			for v := int64(0); v < int64(vecs); v += key.perPanel {
+			for v := int64(0); v < int64(vecs) && !key.spelled; v += key.perPanel {
 				for line := int64(0); line < turn/q.steps*word; line += 64 {
-					f.prefetch(b, f.add(spans[v], c64(quantAhead+line)))
+					f.prefetch(b, f.add(codeAt[v], c64(quantAhead+line)))
 				}
 			}
 			var codes []value.Value
-			for d := range int64(turn) {
-				if d%q.steps == 0 {
+			for d := range turn {
+				digit := d % q.steps
+				switch {
+				case digit == 0:
 					codes = load(f.at(b, c64(d/q.steps*word)))
+				case digit%2 == 0 && bytewise:
+					codes = load(f.at(b, c64(d/q.steps*word+digit/2)))
 				}
-				sums = multiply(a, sums, func(v int) value.Value { return f.quantum(q, codes[v], d%q.steps, by[v]) })
+				if bytewise {
+					digit %= 2
+				}
+				sums = multiply(a, sums, func(v int) value.Value { return f.quantum(q, codes[v], digit) })
 				a = f.at(a, aStep)
 			}
 			return append([]value.Value{f.at(b, c64(turn/q.steps*word)), a}, sums...)
 		})
-		sums := in[2:]
 		done := f.mul(turns, c64(turn))
-		sums = f.loop(done, n, 1, append([]value.Value{in[1]}, sums...), func(k value.Value, c []value.Value) []value.Value {
-			at := f.sub(k, done)
-			w, _ := f.floorDivConst(at, q.steps, true, false)
-			codes := load(f.at(in[0], f.mul(w, c64(word))))
-			up := f.splat(f.convert(trunc, f.mul(at, c64(4)), i32))
-			next := multiply(c[0], c[1:], func(v int) value.Value { return f.quantumAt(q, codes[v], up, by[v]) })
-			return append([]value.Value{f.at(c[0], aStep)}, next...)
-		})[1:]
-		return append([]value.Value{f.at(s, c64(key.blockBytes())), f.at(b, c64(key.blockBytes())), f.at(a, f.mul(aStep, c64(group))), f.sub(left, n)}, sums...)
-	})[4:]
-	for r := range rows {
-		row := f.at(dst, f.mul(dstRow, c64(int64(r))))
-		for v := range vecs {
-			f.store(out[r*vecs+v], row, c64(int64(v)*lanes*4))
+		sums = in[2:]
+		if turn > 1 {
+			sums = f.loop(done, n, 1, append([]value.Value{in[1]}, sums...), func(k value.Value, c []value.Value) []value.Value {
+				at := f.sub(k, done)
+				w, _ := f.floorDivConst(at, q.steps, true, false)
+				codes := load(f.at(in[0], f.mul(w, c64(word))))
+				up := f.splat(f.convert(trunc, f.mul(at, c64(4)), i32))
+				next := multiply(c[0], c[1:], func(v int) value.Value { return f.quantumAt(q, codes[v], up) })
+				return append([]value.Value{f.at(c[0], aStep)}, next...)
+			})[1:]
 		}
-	}
+		for v := range vecs {
+			scale := f.widened(f.load(v16, s, scaleAt[v]))
+			for r := range rows {
+				row, off := f.at(dst, f.mul(dstRow, c64(int64(r)))), c64(int64(v)*lanes*4)
+				f.store(f.fma(sums[r*vecs+v], scale, f.load(vf32, row, off)), row, off)
+			}
+		}
+		return []value.Value{f.at(s, c64(key.blockBytes())), f.at(b, c64(block)), f.at(a, f.mul(aStep, c64(group))), f.sub(left, n)}
+	})
 	f.ret()
 	return f.f
 }
 
-// begin gives a register tile's accumulators: 0, or the result's elements.
-func (f *fn) begin(dst, dstRow, acc value.Value, rows, vecs int) []value.Value {
-	zero := &literal{vf32, "zeroinitializer"}
-	pre, load, start := f.cur, f.f.NewBlock(""), f.f.NewBlock("")
-	pre.Term = ir.NewCondBr(acc, load, start)
-	f.cur = load
-	begin := make([]value.Value, rows*vecs)
-	for r := range rows {
-		row := f.at(dst, f.mul(dstRow, c64(int64(r))))
-		for v := range vecs {
-			begin[r*vecs+v] = ir.NewPhi(ir.NewIncoming(zero, pre), ir.NewIncoming(f.load(vf32, row, c64(int64(v)*lanes*4)), load))
-		}
-	}
-	load.Term = ir.NewBr(start)
-	f.cur = start
-	for _, p := range begin {
-		f.emit(p.(*ir.InstPhi))
-	}
-	return begin
-}
-
-// spell is the function that writes n steps of k of one or two vectors of columns
-// out as f32, in rows of two vectors:
+// spell is the function that writes n steps of k of one or two vectors of columns'
+// codes out as f32, in rows of two vectors:
 //
 //	spell(b, bytes between its panels, n, vectors, to)
 func (m *module) spell(key quantKey) *ir.Func {
@@ -349,19 +360,18 @@ func (m *module) spell(key quantKey) *ir.Func {
 	const row = 2 * lanes * 4
 	for v := range int64(2) {
 		f.when(f.icmp(predicate[ints.Lt], c64(v), width), func() {
-			scaleAt, codeAt := key.spread(v)
+			_, codeAt := key.spread(v)
 			from := f.at(pb, f.mul(panel, c64(v/key.perPanel)))
 			f.count(c64(0), n, group, func(k value.Value) {
 				g, _ := f.floorDivConst(k, group, true, false)
 				block := f.at(from, f.mul(g, c64(key.blockBytes())))
-				by := f.scalesAt(q, block, c64(scaleAt))
 				out := f.at(to, f.add(f.mul(k, c64(row)), c64(v*lanes*4)))
 				// Steps of a word that no row has are written too: there is room.
 				f.count(c64(0), f.smin(f.sub(n, k), c64(group)), q.steps, func(i value.Value) {
 					w, _ := f.floorDivConst(i, q.steps, true, false)
 					codes := f.load(q.vector, block, f.add(f.mul(w, c64(key.perPanel*q.bytes)), c64(key.codesAt()+codeAt)))
 					for d := range q.steps {
-						f.store(f.quantum(q, codes, d, by), out, f.mul(f.add(i, c64(d)), c64(row)))
+						f.store(f.quantum(q, codes, d), out, f.mul(f.add(i, c64(d)), c64(row)))
 					}
 				})
 			})
@@ -383,13 +393,12 @@ func (b *block) codes(buf *kernel.Buf, idx []*ints.Expr) (c codes, ok bool) {
 	return c, true
 }
 
-// quantisedView is the end of panelView for a buffer of codes: all of k from the
-// start, in panels that products know.
+// quantisedView is the end of panelView for a buffer of codes: k from a group's
+// start on, in panels that products know.
 func (b *block) quantisedView(l *kernel.Load, idx []*ints.Expr, ck int64, byRow bool) bool {
 	nd := len(l.Buf.Dims)
 	p := int64(l.Buf.Panel)
-	k0, ok := idx[nd-1].IsConst()
-	if !ok || k0 != 0 || ck != 1 || p != lanes && p != 2*lanes {
+	if b.multiple(idx[nd-1])%int64(l.Buf.Elem.Group()) != 0 || ck != 1 || p != lanes && p != 2*lanes {
 		return false
 	}
 	c, ok := b.codes(l.Buf, idx)
@@ -430,14 +439,14 @@ func (b *block) loadQuantised(s *kernel.Load) {
 			b.eachStrip(n, func(col value.Value) {
 				b.bind(kernel.Col, col, ints.Range{Lo: 0, Hi: int64(t.Cols)}, lanes, func() {
 					codes := b.load(q.vector, b.bufs[buf], b.int(c.code))
-					var by scales
+					var scale value.Value
 					if panels {
-						by.by = b.widened(b.load(v16, b.bufs[buf], b.int(c.scale)))
+						scale = b.widened(b.load(v16, b.bufs[buf], b.int(c.scale)))
 					} else {
-						by.by = b.splat(b.widened(b.load(i16, b.bufs[buf], b.int(c.scale))))
+						scale = b.splat(b.widened(b.load(i16, b.bufs[buf], b.int(c.scale))))
 					}
 					up := b.splat(b.convert(trunc, b.int(c.shift), i32))
-					b.store(b.quantumAt(q, codes, up, by), row, b.mul(col, c64(d.col)))
+					b.store(b.bin(fmul, b.quantumAt(q, codes, up), scale), row, b.mul(col, c64(d.col)))
 				})
 			})
 		})

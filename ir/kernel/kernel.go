@@ -177,7 +177,9 @@ type Map struct {
 // Dot computes Dst = A·B, or Dst += A·B where Acc is set. A is [M,K], or [K,M]
 // where TransA; B is [K,N], or [N,K] where TransB. Every element is one chain
 // of fused multiply-adds over k in ascending order, starting from Dst's element
-// or from 0: the result does not depend on tile sizes. Valid counts of K agree.
+// or from 0: the result does not depend on tile sizes. Where B was loaded from a
+// quantised buffer, a target may sum the codes of each of its groups in a chain
+// of their own and add that sum times the scale. Valid counts of K agree.
 type Dot struct {
 	Dst, A, B      *Tile
 	TransA, TransB bool
