@@ -73,7 +73,7 @@ func timed(b *testing.B, m Machine, k *kernel.Kernel, rows int, args []int64, fl
 	before := top.once(b)
 	for b.Loop() {
 		t := spent(b, func() {
-			purego.SyscallN(fn, uintptr(unsafe.Pointer(&ptrs[0])), uintptr(unsafe.Pointer(&slots[0])), uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&near[0])), 0, 1)
+			purego.SyscallN(fn, uintptr(unsafe.Pointer(&ptrs[0])), uintptr(unsafe.Pointer(&slots[0])), uintptr(unsafe.Pointer(unsafe.SliceData(args))), uintptr(unsafe.Pointer(&near[0])), 0, 1)
 		})
 		after := top.once(b)
 		best = min(best, t)
