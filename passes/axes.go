@@ -259,6 +259,8 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 				a.step = min(t.Rows, max(1, mostOperand/locals))
 				if chain {
 					a.step = t.RecurRows
+				} else if dots > 0 && dims[d].Static() {
+					a.step = min(t.Cols, dims[d].Size) // a weight's, in whole panels
 				} else if dots == 0 {
 					width := locals
 					if col != "" {
