@@ -79,8 +79,6 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 	}
 	c64 := ints.C(historyBlock)
 
-	keys := k.tile(elem.F32, size.Size, historyBlock, nil, nil)
-	values := k.tile(elem.F32, historyBlock, out.Size, nil, nil)
 	scores := k.tile(elem.F32, bq, historyBlock, valid, nil)
 	var slope *kernel.Tile // of this block's head
 	if len(n.Attr.Floats) > 0 {
@@ -88,6 +86,9 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 	}
 	asked, fetch := b.maskRows(n)
 	walk := func(v string, lo, hi *ints.Expr, slot *ints.Expr) kernel.Stmt {
+		// Tiles of this walk alone: written once, they need not be copies.
+		keys := k.tile(elem.F32, size.Size, historyBlock, nil, nil)
+		values := k.tile(elem.F32, historyBlock, out.Size, nil, nil)
 		blk := ints.V(v)
 		r, c := ints.V(kernel.Row), ints.V(kernel.Col)
 		mask := maskTest(n.Attr.Where, map[string]*ints.Expr{
