@@ -20,11 +20,11 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 	rows, heads, out := n.Type.Dims[0], n.Type.Dims[1], n.Type.Dims[2]
 	size := q.Type.Dims[2]
 	kvHeads := kk.Type.Dims[1].Size
-	tl := sc.lw.Tiling
+	shared := heads.Size / kvHeads // heads that read the same keys: one tile has them all
 
 	l := &layout{kind: "attend", axes: []axis{
-		{dim: heads, kind: axisOne},
-		{dim: rows, kind: axisRows, step: tl.AttendQ},
+		{dim: ir.Dim{Name: heads.Name, Size: kvHeads}, kind: axisOne},
+		{dim: rows, kind: axisRows, step: max(1, sc.lw.Tiling.AttendQ/shared)},
 		{dim: size, kind: axisLocal},
 		{dim: out, kind: axisLocal},
 	}}
@@ -33,6 +33,10 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 	}
 	b := sc.block(k, l, map[*ir.Node]bool{n: true}, "")
 	at := note(n)
+	tokens, some := b.span(rows)
+	if shared > 1 {
+		b.pack = &pack{rows: rows.Name, dim: heads.Name, each: int64(shared)}
+	}
 	bq, valid := b.span(rows)
 
 	cd := size.Name
@@ -67,22 +71,20 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 	ks, vs := sc.historyOf(kk), sc.historyOf(vv)
 	h := ks.history
 	head := b.base[heads.Name]
-	if r := heads.Size / kvHeads; r > 1 {
-		head = ints.Quo(head, ints.C(int64(r)))
-	}
 	first := ints.Plus(sc.rowNumber(k, rows.Clock), b.base[rows.Name]) // number of the tile's first row
-	last := first
-	if valid != nil {
-		last = ints.Plus(first, ints.Minus(valid, ints.C(1)))
-	} else {
-		last = ints.Plus(first, ints.C(int64(bq-1)))
+	last := ints.Plus(first, ints.C(int64(tokens-1)))
+	if some != nil {
+		last = ints.Plus(first, ints.Minus(some, ints.C(1)))
 	}
 	c64 := ints.C(historyBlock)
 
 	scores := k.tile(elem.F32, bq, historyBlock, valid, nil)
-	var slope *kernel.Tile // of this block's head
+	var slope *kernel.Tile // of this block's heads
 	if len(n.Attr.Floats) > 0 {
-		slope = b.tile(&ir.Node{Op: ir.Ops["table"], Type: ir.Type{Dims: []ir.Dim{heads}}, Attr: ir.Attr{Dims: []ir.Dim{heads}, Floats: n.Attr.Floats}}, "", "")
+		table := &ir.Node{Op: ir.Ops["table"], Type: ir.Type{Dims: []ir.Dim{heads}}, Attr: ir.Attr{Dims: []ir.Dim{heads}, Floats: n.Attr.Floats}}
+		from, idx := sc.address(k, table, b.indices(table, rows.Name, ""))
+		slope = column()
+		b.emit(before, &kernel.Load{Dst: slope, Buf: k.buf(from, false), Idx: idx, Note: at})
 	}
 	asked, fetch := b.maskRows(n)
 	walk := func(v string, lo, hi *ints.Expr, slot *ints.Expr) kernel.Stmt {
@@ -91,8 +93,9 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 		values := k.tile(elem.F32, historyBlock, out.Size, nil, nil)
 		blk := ints.V(v)
 		r, c := ints.V(kernel.Row), ints.V(kernel.Col)
+		i := ints.Plus(first, ints.Quo(r, ints.C(int64(shared))))
 		mask := maskTest(n.Attr.Where, map[string]*ints.Expr{
-			"i": ints.Plus(first, r),
+			"i": i,
 			"j": ints.Plus(ints.Times(blk, c64), c),
 		}, asked)
 		start := ints.Times(blk, c64)
@@ -103,7 +106,7 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 			scaled = kernel.F(kernel.Mul, limit, kernel.F(kernel.Tanh, kernel.F(kernel.Div, scaled, limit)))
 		}
 		if slope != nil {
-			away := ints.Minus(ints.Plus(start, c), ints.Plus(first, r))
+			away := ints.Minus(ints.Plus(start, c), i)
 			scaled = kernel.F(kernel.Add, scaled, kernel.F(kernel.Mul, kernel.R(slope), kernel.F(kernel.ToF32, kernel.IndexOf(away))))
 		}
 		if bent && !n.Attr.Linear {

@@ -23,12 +23,20 @@ type block struct {
 	seq  string
 	base map[string]*ints.Expr // a grid or sequential dimension's first index in this block
 	grid []kernel.Axis
+	pack *pack
 
 	code   [3][]kernel.Stmt
 	tiles  map[tileKey]*kernel.Tile
 	when   map[*ir.Node]phase
 	uses   map[*ir.Node]int
 	stores []kernel.Stmt // the block ends with them
+}
+
+// pack lays several elements of one dimension under each row of a tile: row r
+// has element r mod each of dim in a group of so many, and row r div each of rows.
+type pack struct {
+	rows, dim string
+	each      int64
 }
 
 type phase int
@@ -109,10 +117,23 @@ func (b *block) span(d ir.Dim) (int, *ints.Expr) {
 	if a.kind == axisOne {
 		return 1, nil
 	}
-	if d.Static() && d.Size%a.step == 0 {
-		return a.step, nil
+	rows := a.step
+	if b.pack != nil && b.pack.rows == d.Name {
+		rows *= int(b.pack.each)
 	}
-	return a.step, ints.Least(ints.C(int64(a.step)), ints.Minus(b.extent(d), b.base[d.Name]))
+	if d.Static() && d.Size%a.step == 0 {
+		return rows, nil
+	}
+	return rows, b.valid(a, ints.Minus(b.extent(d), b.base[d.Name]))
+}
+
+// valid is how much of a tile is valid along an axis of which so much is left.
+func (b *block) valid(a *axis, left *ints.Expr) *ints.Expr {
+	n := ints.Least(ints.C(int64(a.step)), left)
+	if b.pack != nil && b.pack.rows == a.dim.Name {
+		n = ints.Times(n, ints.C(b.pack.each))
+	}
+	return n
 }
 
 // wide gives n's dimensions that have more than one element in a tile.
@@ -217,9 +238,19 @@ func (b *block) indices(n *ir.Node, rd, cd string) map[string]*ints.Expr {
 		if v, ok := b.base[d.Name]; ok {
 			e = v
 		}
+		row := ints.V(kernel.Row)
+		if p := b.pack; p != nil {
+			each := ints.C(p.each)
+			if d.Name == p.dim {
+				e = ints.Plus(ints.Times(e, each), ints.Rem(row, each))
+			}
+			if rd == p.rows {
+				row = ints.Quo(row, each)
+			}
+		}
 		switch d.Name {
 		case rd:
-			e = ints.Plus(e, ints.V(kernel.Row))
+			e = ints.Plus(e, row)
 		case cd:
 			e = ints.Plus(e, ints.V(kernel.Col))
 		}
@@ -383,7 +414,7 @@ func (b *block) storeTo(n *ir.Node, s *store) {
 			if a := b.lay.find(n.Type.Dims[0].Name); a != nil && ints.Equal(b.base[a.dim.Name], ints.V(b.grid[i].Var)) {
 				limit := b.k.expr(s.limit)
 				b.grid[i].Extent = limit
-				t.ValidRows = ints.Least(ints.C(int64(a.step)), ints.Minus(limit, ints.V(b.grid[i].Var)))
+				t.ValidRows = b.valid(a, ints.Minus(limit, ints.V(b.grid[i].Var)))
 			}
 		}
 	}
