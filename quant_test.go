@@ -3,10 +3,13 @@ package memc_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
 	"github.com/memc-lang/memc"
+	"github.com/memc-lang/memc/runtime"
+	"github.com/memc-lang/memc/runtime/safetensors"
 )
 
 // storages are the ways to store that options name, with the most that a golden
@@ -96,4 +99,30 @@ func params(names ...string) map[string]json.RawMessage {
 		set[name] = json.RawMessage("8")
 	}
 	return set
+}
+
+// TestHostileWeights: what codes cannot stand for is refused by name, on every
+// target.
+func TestHostileWeights(t *testing.T) {
+	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1)), 2e30} {
+		w := make([]float32, 64)
+		w[63] = bad
+		path := t.TempDir() + "/w.safetensors"
+		if err := safetensors.WriteFile(path, map[string]runtime.Tensor{"w": runtime.FromFloat32(w, 8, 8)}, nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range programs(t, "specs/bench/contract.spec", params("K", "N"), memc.Options{Quantize: "q4"}, append(native(t), "interp")...) {
+			weights, err := p.LoadWeights(path)
+			if err == nil {
+				var s *runtime.Session
+				if s, err = p.NewSession(weights, runtime.Options{}); err == nil {
+					_, err = s.Call(t.Context(), "forward", map[string]runtime.Tensor{"x": runtime.FromFloat32(make([]float32, 8), 1, 8)})
+					s.Close()
+				}
+			}
+			if err == nil || !strings.Contains(err.Error(), "the tensor w holds") {
+				t.Errorf("%s with %v: %v", p.Target(), bad, err)
+			}
+		}
+	}
 }
