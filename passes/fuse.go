@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/memc-lang/memc/ir"
@@ -77,6 +78,7 @@ type fuser struct {
 	t      Tiling
 	join   bool
 	order  []*ir.Node
+	at     map[*ir.Node]int // places in the order
 	roots  map[*ir.Node]bool
 	users  map[*ir.Node][]*ir.Node
 	group  map[*ir.Node]*cluster
@@ -87,6 +89,8 @@ type cluster struct {
 	kind  string
 	nodes map[*ir.Node]bool
 	fixed bool // takes no further nodes
+
+	first, last int // places of its nodes in the order
 }
 
 func newFuser(roots []*ir.Node, t Tiling, join bool) *fuser {
@@ -95,7 +99,9 @@ func newFuser(roots []*ir.Node, t Tiling, join bool) *fuser {
 		f.roots[r] = true
 	}
 	f.order = ir.Postorder(roots...)
-	for _, n := range f.order {
+	f.at = make(map[*ir.Node]int, len(f.order))
+	for i, n := range f.order {
+		f.at[n] = i
 		for _, a := range n.Args {
 			f.users[a] = append(f.users[a], n)
 		}
@@ -186,16 +192,28 @@ func (f *fuser) grow() {
 
 func (f *fuser) add(c *cluster) {
 	f.groups = append(f.groups, c)
-	for n := range c.nodes {
+	f.take(c, c.nodes)
+}
+
+// take makes nodes those of a group.
+func (f *fuser) take(c *cluster, nodes map[*ir.Node]bool) {
+	c.nodes, c.first, c.last = nodes, len(f.order), 0
+	for n := range nodes {
 		f.group[n] = c
+		c.first, c.last = min(c.first, f.at[n]), max(c.last, f.at[n])
 	}
+}
+
+// sorted gives nodes in their order.
+func (f *fuser) sorted(nodes map[*ir.Node]bool) []*ir.Node {
+	return slices.SortedFunc(maps.Keys(nodes), func(x, y *ir.Node) int { return f.at[x] - f.at[y] })
 }
 
 // set is what the layout needs of some nodes: which of them must be stored.
 func (f *fuser) set(nodes map[*ir.Node]bool) *set {
 	s := &set{nodes: nodes}
-	for _, n := range f.order {
-		if nodes[n] && (f.roots[n] || slices.ContainsFunc(f.users[n], func(u *ir.Node) bool { return !nodes[u] })) {
+	for _, n := range f.sorted(nodes) {
+		if f.roots[n] || slices.ContainsFunc(f.users[n], func(u *ir.Node) bool { return !nodes[u] }) {
 			s.outs = append(s.outs, n)
 		}
 	}
@@ -224,10 +242,7 @@ func (f *fuser) merge(a, b *cluster) bool {
 	if _, ok := lay(f.set(both), f.t, false, ""); !ok {
 		return false
 	}
-	a.nodes = both
-	for n := range both {
-		f.group[n] = a
-	}
+	f.take(a, both)
 	f.groups = slices.DeleteFunc(f.groups, func(c *cluster) bool { return c == b })
 	return true
 }
@@ -247,6 +262,17 @@ func (f *fuser) throughAlias(n *ir.Node, in map[*ir.Node]bool) bool {
 
 // between reports whether b depends on a through another group.
 func (f *fuser) between(a, b *cluster) bool {
+	// Nothing behind the end leads to b, not even through a group that began
+	// before it.
+	end := b.last
+	for grown := true; grown; {
+		grown = false
+		for _, c := range f.groups {
+			if c.first < end && c.last > end {
+				end, grown = c.last, true
+			}
+		}
+	}
 	seen := map[*ir.Node]bool{}
 	var walk func(n *ir.Node) bool
 	walk = func(n *ir.Node) bool {
@@ -267,18 +293,18 @@ func (f *fuser) between(a, b *cluster) bool {
 			// A group runs as one: what any of its nodes feeds comes after it.
 			if c := f.group[u]; c != nil {
 				for m := range c.nodes {
-					if walk(m) {
+					if f.at[m] <= end && walk(m) {
 						return true
 					}
 				}
-			} else if walk(u) {
+			} else if f.at[u] <= end && walk(u) {
 				return true
 			}
 		}
 		return false
 	}
 	for n := range a.nodes {
-		if walk(n) {
+		if f.at[n] <= end && walk(n) {
 			return true
 		}
 	}
@@ -368,13 +394,19 @@ func (f *fuser) hybrids() {
 		if s.Op.Name != "scan" || len(s.Body.Groups) != 1 || s.Body.Groups[0].Kind != "recur" {
 			continue
 		}
-		var found *ir.Node
-		for j, a := range f.order {
-			if a.Op.Name != "attend" || taken[a] || a.Type.Clock() != s.Body.Clock.Of || depends(s, a) || depends(a, s) {
-				continue
+		fits := func(j int) bool {
+			if j < 0 || j >= len(f.order) {
+				return false
 			}
-			if found == nil || abs(i-j) < abs(i-slices.Index(f.order, found)) {
-				found = a
+			a := f.order[j]
+			return a.Op.Name == "attend" && !taken[a] && a.Type.Clock() == s.Body.Clock.Of && !depends(s, a) && !depends(a, s)
+		}
+		var found *ir.Node
+		for d := 1; d < len(f.order) && found == nil; d++ {
+			if fits(i - d) {
+				found = f.order[i-d]
+			} else if fits(i + d) {
+				found = f.order[i+d]
 			}
 		}
 		if found == nil || f.between(f.group[found], f.group[s]) || f.between(f.group[s], f.group[found]) {
@@ -383,14 +415,12 @@ func (f *fuser) hybrids() {
 		taken[found] = true
 		c := f.group[s]
 		c.kind = "hybrid"
-		c.nodes[found] = true
 		old := f.group[found]
-		f.group[found] = c
+		c.nodes[found] = true
+		f.take(c, c.nodes)
 		f.groups = slices.DeleteFunc(f.groups, func(x *cluster) bool { return x == old })
 	}
 }
-
-func abs(x int) int { return max(x, -x) }
 
 func depends(n, on *ir.Node) bool { return slices.Contains(ir.Postorder(n), on) }
 
@@ -419,12 +449,7 @@ func (f *fuser) list() []ir.Group {
 			return
 		}
 		state[c] = 1
-		var nodes []*ir.Node
-		for _, n := range f.order {
-			if c.nodes[n] {
-				nodes = append(nodes, n)
-			}
-		}
+		nodes := f.sorted(c.nodes)
 		seen := map[*ir.Node]bool{}
 		for _, n := range nodes {
 			for _, a := range n.Args {
