@@ -29,11 +29,12 @@ type right struct {
 	ptr                   value.Value
 	elem                  kernel.Elem
 	step, perPanel, panel int64
+	next                  value.Value // as in place
 }
 
 // rows is an operand with all columns of a row adjacent: pairs without a gap.
 func rows(ptr value.Value, e kernel.Elem, step int64) right {
-	return right{ptr, e, step, 2, 2 * lanes * int64(e.Size())}
+	return right{ptr: ptr, elem: e, step: step, perPanel: 2, panel: 2 * lanes * int64(e.Size())}
 }
 
 // blockK is how many steps of k a tile takes before the next one: a tile's rows
@@ -45,7 +46,9 @@ const blockK = 1024
 const blockWide = 256
 
 // ahead is how many steps of k B is fetched before its use: it comes from L2, in
-// one sequence, which the processor's own prefetching follows too late.
+// one sequence, which the processor's own prefetching follows too late. Few rows
+// in a loop are done with B too soon for that: they fetch what the next turn
+// reads in its place.
 const ahead = 12
 
 // dotStmt emits a product; scale, where given, is a map that multiplies the
@@ -104,8 +107,13 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 	if scale != nil {
 		keep = b.place(scaleOf(scale)).ptr
 	}
+	fetch := value.Value(c64(ahead * r.step))
+	if r.next != nil {
+		few := b.icmp(predicate[ints.Le], rows, c64(int64(b.machine.Micro[0].Rows)))
+		fetch = b.choose(few, r.next, fetch)
+	}
 	b.call(b.product(productKey{r.elem, r.perPanel}), a.ptr, c64(a.row), c64(a.step), r.ptr, c64(r.step), c64(r.panel),
-		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc), keep, wide)
+		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc), keep, fetch, wide)
 }
 
 // right gives an operand in rows of k with adjacent columns, transposing it
@@ -113,7 +121,7 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 func (b *block) right(t *kernel.Tile, trans bool) right {
 	p := b.place(t)
 	if q := p.panel; q != nil {
-		return right{p.ptr, p.elem, q.step, q.size / lanes, q.stride}
+		return right{p.ptr, p.elem, q.step, q.size / lanes, q.stride, p.next}
 	}
 	step, over, n, k := p.row, p.col, t.Cols, t.Rows
 	cols, depth := b.cols, b.rows
@@ -123,7 +131,9 @@ func (b *block) right(t *kernel.Tile, trans bool) right {
 	}
 	size := int64(p.elem.Size())
 	if over == size || n == 1 {
-		return rows(p.ptr, p.elem, step)
+		r := rows(p.ptr, p.elem, step)
+		r.next = p.next
+		return r
 	}
 	if step != size {
 		b.fail("right operand %s has no adjacent elements", t.Name)
@@ -201,6 +211,7 @@ type productKey struct {
 //	        b, bytes between its rows, bytes between its panels, k,
 //	        dst, bytes between its rows, rows, vectors of columns, add to dst,
 //	        what dst's rows are multiplied by first or null,
+//	        bytes from what is read of b to what is fetched,
 //	        room for blockWide rows of two vectors unless b is f32)
 func (m *module) product(key productKey) *ir.Func {
 	if f := m.products[key]; f != nil {
@@ -211,12 +222,13 @@ func (m *module) product(key productKey) *ir.Func {
 	pa, pb, dst := param("a", bytePtr), param("b", bytePtr), param("dst", bytePtr)
 	aRow, aStep, bStep, bPanel := param("a.row", i64), param("a.step", i64), param("b.step", i64), param("b.panel", i64)
 	depth, dstRow, rows, vecs, acc := param("k", i64), param("dst.row", i64), param("rows", i64), param("vecs", i64), param("acc", bit)
-	keep, wide := param("keep", bytePtr), param("wide", bytePtr)
+	keep, fetch, wide := param("keep", bytePtr), param("fetch", i64), param("wide", bytePtr)
 	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d", key.elem, key.perPanel*lanes), types.Void,
-		pa, aRow, aStep, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc, keep, wide)
+		pa, aRow, aStep, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc, keep, fetch, wide)
 	f.private()
 	m.products[key] = f.f
 	p.fn, p.aRow, p.aStep, p.bStep, p.bPanel, p.dst, p.dstRow, p.rows, p.vecs = f, aRow, aStep, bStep, bPanel, dst, dstRow, rows, vecs
+	p.fetch = fetch
 
 	p.from = c64(0)
 	piece := func(turn value.Value, tiles func()) {
@@ -293,6 +305,7 @@ type product struct {
 	depth, dst, dstRow, rows, vecs, acc value.Value
 	from                                value.Value // the first vector of columns
 	keep                                value.Value // scales of rows, or null
+	fetch                               value.Value // bytes to what is fetched of b
 }
 
 // wideTiles covers pairs of vectors of columns with register tiles that read a
@@ -314,7 +327,7 @@ func (p *product) wideTiles(wide value.Value) {
 			for w := 0; w < 2; w += min(s.Vecs, 2) {
 				p.count(from, to, int64(s.Rows), func(r value.Value) {
 					p.call(micro, p.at(p.a, p.mul(r, p.aRow)), p.aRow, p.aStep, p.at(wide, c64(int64(w)*lanes*4)), c64(2*lanes*4), p.depth,
-						p.at(p.at(dst, c64(int64(w)*lanes*4)), p.mul(r, p.dstRow)), p.dstRow, c64(0), p.acc, p.keepAt(r))
+						p.at(p.at(dst, c64(int64(w)*lanes*4)), p.mul(r, p.dstRow)), p.dstRow, c64(0), p.acc, p.keepAt(r), c64(0))
 				})
 			}
 		})
@@ -376,7 +389,7 @@ func (p *product) band(s Shape, from, to value.Value) {
 		p.count(from, to, int64(s.Rows), func(r value.Value) {
 			left, dst, keep := p.at(p.a, p.mul(r, p.aRow)), p.at(p.dst, p.mul(r, p.dstRow)), p.keepAt(r)
 			p.count(first, end, int64(w), func(v value.Value) {
-				p.call(micro, left, p.aRow, p.aStep, p.column(v), p.bStep, p.depth, p.at(dst, p.mul(v, c64(lanes*4))), p.dstRow, span, p.acc, keep)
+				p.call(micro, left, p.aRow, p.aStep, p.column(v), p.bStep, p.depth, p.at(dst, p.mul(v, c64(lanes*4))), p.dstRow, span, p.acc, keep, p.fetch)
 			})
 		})
 		v = end
@@ -394,7 +407,8 @@ type microKey struct {
 //	micro(a, bytes between its rows, bytes between its columns,
 //	      b, bytes between its rows, k > 0, dst, bytes between its rows,
 //	      bytes between pairs of vectors of b, add to dst, what dst's rows are
-//	      multiplied by first or null)
+//	      multiplied by first or null, bytes from what is read of b to what is
+//	      fetched)
 //
 // No stride is a constant, so that one function serves every product.
 func (m *module) micro(key microKey) *ir.Func {
@@ -404,9 +418,9 @@ func (m *module) micro(key microKey) *ir.Func {
 	pa, aRow, aStep := ir.NewParam("a", bytePtr), ir.NewParam("a.row", i64), ir.NewParam("a.step", i64)
 	pb, bStep, depth := ir.NewParam("b", bytePtr), ir.NewParam("b.step", i64), ir.NewParam("k", i64)
 	dst, dstRow := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64)
-	span, acc, keep := ir.NewParam("b.span", i64), ir.NewParam("acc", bit), ir.NewParam("keep", bytePtr)
+	span, acc, keep, fetch := ir.NewParam("b.span", i64), ir.NewParam("acc", bit), ir.NewParam("keep", bytePtr), ir.NewParam("fetch", i64)
 	f := m.newFunc(fmt.Sprintf("memc.dot%dx%d.%s", key.Rows, key.Vecs*lanes, key.elem), types.Void,
-		pa, aRow, aStep, pb, bStep, depth, dst, dstRow, span, acc, keep)
+		pa, aRow, aStep, pb, bStep, depth, dst, dstRow, span, acc, keep, fetch)
 	f.private()
 	m.micros[key] = f.f
 	rows, vecs, size := key.Rows, key.Vecs, int64(key.elem.Size())
@@ -450,7 +464,6 @@ func (m *module) micro(key microKey) *ir.Func {
 	for v := 2; v < vecs; v += 2 {
 		spans = append(spans, f.mul(span, c64(int64(v/2))))
 	}
-	fetch := f.mul(bStep, c64(ahead))
 	out := f.advance(depth, heads, steps, begin, func(p, acc []value.Value) []value.Value {
 		b := make([]value.Value, vecs)
 		for v := range b {

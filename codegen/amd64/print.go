@@ -170,11 +170,17 @@ func (b *block) list(body []kernel.Stmt) {
 				step, hi.Hi = b.multiple(s.Lo), lo.Lo+1
 			}
 			from, to := b.int(s.Lo), b.int(s.Hi)
+			outer := b.ahead
+			b.ahead = nil
+			if s.Stages > 1 {
+				b.ahead = map[string]*ints.Expr{s.Var: ints.Plus(ints.V(s.Var), ints.C(int64(s.Step)))}
+			}
 			b.within(s.Body, func() {
 				b.count(from, to, int64(s.Step), func(v value.Value) {
 					b.bind(s.Var, v, ints.Range{Lo: lo.Lo, Hi: max(lo.Lo, hi.Hi-1)}, step, func() { b.list(s.Body) })
 				})
 			})
+			b.ahead = outer
 			b.pos++
 		case *kernel.When:
 			b.note(firstLine(s))

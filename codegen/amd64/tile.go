@@ -16,6 +16,7 @@ type place struct {
 	elem     kernel.Elem // in memory: bf16 and f16 widen when read
 	row, col int64
 	panel    *panel
+	next     value.Value // bytes from a view to that of the loop's next turn; may be nil
 }
 
 // panel is the layout of a matrix stored in panels: element (k, n) is at
@@ -145,6 +146,7 @@ type block struct {
 	places  map[*kernel.Tile]place
 	turns   map[*kernel.Tile]right // copies of tiles, transposed, that are up to date
 	written map[*kernel.Tile]bool  // by a statement that every path here has passed
+	ahead   map[string]*ints.Expr  // what becomes of variables in the next turn of a loop whose loads run ahead
 	pieces  []piece
 	pos     int  // the statement's position, as lifetimes counts
 	rest    span // from the statement to the end of its list

@@ -1,6 +1,8 @@
 package amd64
 
 import (
+	"github.com/llir/llvm/ir/value"
+
 	"github.com/memc-lang/memc/ir/ints"
 	"github.com/memc-lang/memc/ir/kernel"
 )
@@ -69,7 +71,7 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 			return false
 		}
 	}
-	b.places[t] = place{ptr: b.at(b.bufs[l.Buf], b.mul(b.int(a.rest), c64(size))), elem: l.Buf.Elem, row: a.row * size, col: a.col * size}
+	b.places[t] = place{ptr: b.at(b.bufs[l.Buf], b.mul(b.int(a.rest), c64(size))), elem: l.Buf.Elem, row: a.row * size, col: a.col * size, next: b.toNext(a.rest, size)}
 	return true
 }
 
@@ -116,8 +118,18 @@ func (b *block) panelView(l *kernel.Load) bool {
 	size := int64(l.Buf.Elem.Size())
 	at := b.int(b.offset(l.Buf, idx))
 	b.places[l.Dst] = place{ptr: b.at(b.bufs[l.Buf], b.mul(at, c64(size))), elem: l.Buf.Elem,
-		panel: &panel{size: p, stride: int64(l.Buf.Dims[nd-1]) * p * size, step: ck * p * size, byRow: byRow}}
+		panel: &panel{size: p, stride: int64(l.Buf.Dims[nd-1]) * p * size, step: ck * p * size, byRow: byRow},
+		next:  b.toNext(b.offset(l.Buf, idx), size)}
 	return true
+}
+
+// toNext is how far, in bytes, what a load reads in the loop's next turn is from
+// what it reads in this; nil where loads do not run ahead.
+func (b *block) toNext(off *ints.Expr, size int64) value.Value {
+	if b.ahead == nil {
+		return nil
+	}
+	return b.mul(b.sub(b.int(off.Subst(b.ahead)), b.int(off)), c64(size))
 }
 
 // widens says whether a buffer's elements may be loaded into a tile.
