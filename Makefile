@@ -12,6 +12,8 @@ PTXAS         := nvidia-cuda-nvcc==13.5.37
 CUDA          := $(TOOLS)/cuda/nvidia/cu13/bin
 TESTTIMEOUT   ?= 20m
 FUZZTIME      ?= 5000x
+PEERS         := $(TOOLS)/peers
+BENCH         ?=
 SUDO          := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DIRS          := $(GO) list -f '{{.Dir}}' ./...
 
@@ -19,10 +21,10 @@ DIRS          := $(GO) list -f '{{.Dir}}' ./...
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check fuzz bench lines vuln clean go llvm ptxas
+.PHONY: help build demo test check fuzz bench bench-models bench-docs bench-peers lines vuln clean go llvm ptxas
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: go ## bin/memc
 	$(GO) build -o $(BIN) ./cmd/memc
@@ -52,20 +54,21 @@ fuzz: go ## each fuzz target for FUZZTIME (as 30s, or a number of inputs as 5000
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 200x -parallel 2 -timeout 10m "$$pkg" || exit 1; \
 	done
 
-bench: llvm build ## times specs/bench beside the machine's peak (Go's own benchmarks: go test -run '^$$' -bench . ./...)
-	@for c in \
-		"contract --set K=1024 --set N=1024 --tokens 2048" "contract --set K=1024 --set N=3072 --tokens 512" \
-		"contract --set K=1024 --set N=3072 --set weights=\"bf16\" --tokens 512" "contract --set K=1024 --set N=3072 --set weights=\"f16\" --tokens 512" \
-		"contract --set K=1024 --set N=3072 --tokens 63" "contract --set K=1024 --set N=3072 --tokens 7" "contract --set K=1024 --set N=3072 --tokens 1" \
-		"attend --set heads=8 --set kv_heads=8 --set head_dim=128 --set window=1024 --tokens 8192" \
-		"attend --set heads=8 --set kv_heads=2 --set head_dim=64 --set window=1024 --set sinks=16 --tokens 8192" \
-		"recur --set heads=4 --set dim=256 --set hidden=256 --set chunk=512 --tokens 8192" "recur --set heads=4 --set dim=256 --set hidden=256 --set chunk=2048 --tokens 8192" \
-		"hybrid --set heads=4 --set kv_heads=4 --set head_dim=128 --set window=1024 --set dim=256 --set hidden=256 --set chunk=512 --tokens 4096"; do \
-		for threads in 1 2; do for target in avx512 avx2; do \
-			printf '%s, %s, %d threads: ' "$$c" $$target $$threads; \
-			set -- $$c; spec=$$1; shift; $(BIN) bench specs/bench/$$spec.spec "$$@" --threads $$threads --target $$target | sed -n 's/^prefill: //p' || exit 1; \
-		done; done; \
-	done
+bench: llvm build ## times specs/bench beside peers and the machine's peak, see bench/README.md; BENCH='-rounds 1 -only memory' for a part
+	$(GO) run ./bench $(BENCH) bench/kernels.json
+
+bench-models: llvm build ## times a whole model at several positions
+	$(GO) run ./bench $(BENCH) bench/models.json
+
+bench-docs: llvm build ## times all of it and writes docs/performance.md
+	$(GO) run ./bench $(BENCH) -write docs/performance.md bench/kernels.json bench/models.json
+
+bench-peers: ## installs the peers of make bench: oneDNN, OpenBLAS, PyTorch
+	$(SUDO) apt-get update -q && $(SUDO) apt-get install -yq --no-install-recommends g++ libdnnl-dev libopenblas-dev python3-pip
+	mkdir -p $(PEERS)/bin
+	g++ -O2 -std=c++17 -o $(PEERS)/bin/openblas bench/peers/openblas.cpp -lopenblas
+	g++ -O2 -std=c++17 -o $(PEERS)/bin/onednn bench/peers/onednn.cpp -ldnnl
+	python3 -m pip install -q --upgrade --target $(PEERS)/python torch numpy --extra-index-url https://download.pytorch.org/whl/cpu
 
 lines: ## lines of Go of each package, tests apart
 	@$(GO) list -f '{{.Dir}} {{join .GoFiles " "}} | {{join .TestGoFiles " "}} {{join .XTestGoFiles " "}}' ./... | \

@@ -100,6 +100,7 @@ var arrows = []struct{ from, to, why string }{
 	{"runtime/...", "runtime/...", "the parts of the runtime know nothing of the compiler"},
 	{"gen", "ir/plan runtime/artifact runtime/atomicfile", "generated packages are text around an artifact"},
 	{".", "ir/... frontend/... passes/... codegen/... runtime/... specs", "the root ties the rooms together"},
+	{"bench", "", "it runs memc as anyone does"},
 	{"cmd/memc", ". ir/... frontend/... passes/... codegen/... runtime/... specs gen", "the command uses all of it"},
 }
 

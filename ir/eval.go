@@ -232,9 +232,16 @@ func roundFloat(x float64, bits, least, most int) float64 {
 	if x == 0 || math.IsInf(x, 0) || math.IsNaN(x) {
 		return x
 	}
-	_, exp := math.Frexp(x)
-	unit := max(exp-bits, least-bits+1)
-	r := math.Ldexp(math.RoundToEven(math.Ldexp(x, -unit)), unit)
+	r := 0.0
+	if math.Abs(x) >= math.Ldexp(1, least) { // normal: an f64 with fewer bits
+		drop := 53 - bits
+		b := math.Float64bits(x)
+		b += 1<<(drop-1) - 1 + b>>drop&1
+		r = math.Float64frombits(b &^ (1<<drop - 1))
+	} else { // a multiple of the smallest number
+		unit := least - bits + 1
+		r = math.Ldexp(math.RoundToEven(math.Ldexp(x, -unit)), unit)
+	}
 	if math.Abs(r) >= math.Ldexp(1, most+1) {
 		return math.Inf(int(math.Copysign(1, x)))
 	}

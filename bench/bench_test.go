@@ -1,0 +1,114 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestCases(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "cases.json")
+	write(t, file, `[{"work": "w", "spec": "s.spec", "set": {"K": [1, 2], "e": "f32"}, "tokens": [7], "peer": "p k={K} e={e} m={tokens}"}]`)
+	cases, err := readCases(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cases) != 2 {
+		t.Fatalf("%d cases, want one for each K", len(cases))
+	}
+	c := cases[1]
+	if args := strings.Join(c.args, " "); args != `s.spec --set K=2 --set e="f32" --tokens 7` {
+		t.Errorf("memc bench is called with %s", args)
+	}
+	if c.peer != "p k=2 e=f32 m=7" || c.sizes != "K=2 e=f32 tokens=7" {
+		t.Errorf("the question is %q, the sizes are %q", c.peer, c.sizes)
+	}
+	write(t, file, `[{"work": "w", "peer": "{nosuch}"}]`)
+	if _, err := readCases(file); err == nil || !strings.Contains(err.Error(), "nosuch") {
+		t.Errorf("a question about a parameter that is not there: %v", err)
+	}
+}
+
+// TestCaseFiles: the repository's cases can be read.
+func TestCaseFiles(t *testing.T) {
+	for _, file := range []string{"kernels.json", "models.json"} {
+		cases, err := readCases(file)
+		if err != nil || len(cases) == 0 {
+			t.Errorf("%s: %d cases, %v", file, len(cases), err)
+		}
+		for _, c := range cases {
+			if _, err := os.Stat(filepath.Join("..", c.args[0])); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+}
+
+func TestPeer(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "peer")
+	write(t, file, `echo "a peer, $THREADS threads"
+while read -r what rest; do
+	case $what in add) echo "ok 0.25 0.2 0.5 7 by hand";; stop) exit;; *) echo "no it only adds";; esac
+done
+`)
+	p := start("it", file, []string{"THREADS=3"}, "sh", file)
+	defer p.close()
+	if p.absent != "" || p.about != "a peer, 3 threads" {
+		t.Fatalf("absent %q, it says %q", p.absent, p.about)
+	}
+	if s, ok := p.ask("add x=1"); !ok || s != 0.25 || !p.how["add: by hand"] {
+		t.Errorf("it answers %v, %v, %v", s, ok, p.how)
+	}
+	if _, ok := p.ask("divide x=1"); ok || p.absent != "" {
+		t.Errorf("it does what it does not do, or is absent: %q", p.absent)
+	}
+	p.only = "type=bf16"
+	if _, ok := p.ask("add x=1"); ok {
+		t.Error("it is asked what it is not for")
+	}
+	p.only = ""
+	if _, ok := p.ask("stop"); ok || p.absent == "" {
+		t.Error("it has ended and is still there")
+	}
+	if p := start("none", filepath.Join(t.TempDir(), "none"), nil); p.absent == "" {
+		t.Error("what is not installed is there")
+	}
+}
+
+func TestTable(t *testing.T) {
+	b := &table{target: "avx512", rounds: 1, names: []string{"A", "B"}, checks: 2, farthest: 1e-6, notes: []string{"B: absent."}}
+	b.rows = []row{
+		{"product", "K=1", 2, measured{Tokens: 10, Median: 0.5, Flops: 50e9, Peak: 200}, map[string]float64{"A": 0.25}},
+		{"reading", "K=2", 2, measured{Tokens: 1, Median: 0.1, Flops: 1e9, Bytes: 2e9, Peak: 200, ReadPeak: 40}, nil},
+	}
+	text := b.String()
+	for _, want := range []string{
+		"| product | K=1 | 2 | 20.0 | 100 GFLOP/s | 50 % | 200 | 0.50 |\n",
+		"| reading | K=2 | 2 | 10.0 | 20.0 GB/s | 50 % | – | – |\n",
+		"- B: absent.\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the table lacks %q:\n%s", want, text)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "doc.md")
+	write(t, file, "before\n"+begins+"old\n"+ends+"after\n")
+	if err := replace(file, "new\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(file); string(got) != "before\n"+begins+"new\n"+ends+"after\n" {
+		t.Errorf("the file is now:\n%s", got)
+	}
+	write(t, file, "nothing")
+	if err := replace(file, "new\n"); err == nil {
+		t.Error("a file without the lines is written")
+	}
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// entry is an element of a file of cases. A list of values stands for a case
+// with each of them.
+type entry struct {
+	Work   string                     `json:"work"`
+	Spec   string                     `json:"spec"`
+	Config string                     `json:"config"` // a file with the spec's parameters
+	Set    map[string]json.RawMessage `json:"set"`    // parameters: a value or a list of values
+	Tokens []int                      `json:"tokens"` // of a call, or
+	Decode []int                      `json:"decode"` // so many calls of one token
+	At     []int                      `json:"at"`     // from a position
+	Check  int                        `json:"check"`  // rows to compare with the interpreter; 0: what memc bench thinks
+	Repeat int                        `json:"repeat"` // runs in a round; 0: likewise
+	Rounds int                        `json:"rounds"` // at most so many
+	Peer   string                     `json:"peer"`   // the question that peers are asked, with {parameters}
+}
+
+// benchCase is one row of the table, but for the number of threads.
+type benchCase struct {
+	work, sizes string
+	args        []string // of memc bench
+	peer        string   // "": no peer has it
+	check       int      // rows to compare; 0: what memc bench thinks
+	rounds      int      // at most so many; 0: any number
+}
+
+func readCases(file string) ([]benchCase, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var entries []entry
+	if err := json.Unmarshal(b, &entries); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	var out []benchCase
+	for _, e := range entries {
+		list, err := e.cases()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", file, e.Work, err)
+		}
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+// choice is a parameter and the values that it takes.
+type choice struct {
+	name   string
+	values []string
+}
+
+// cases lists the cases of an entry, the last parameters changing fastest.
+func (e *entry) cases() ([]benchCase, error) {
+	var choices []choice
+	for name, raw := range e.Set {
+		var list []json.RawMessage
+		if json.Unmarshal(raw, &list) != nil {
+			list = []json.RawMessage{raw}
+		}
+		c := choice{name: name}
+		for _, v := range list {
+			c.values = append(c.values, string(v))
+		}
+		choices = append(choices, c)
+	}
+	slices.SortFunc(choices, func(a, b choice) int { return strings.Compare(a.name, b.name) })
+	for _, c := range []struct {
+		name   string
+		values []int
+	}{{"at", e.At}, {"tokens", e.Tokens}, {"decode", e.Decode}} {
+		if len(c.values) > 0 {
+			choices = append(choices, choice{c.name, strings.Fields(strings.Trim(fmt.Sprint(c.values), "[]"))})
+		}
+	}
+	var out []benchCase
+	var walk func(rest []choice, chosen [][2]string)
+	walk = func(rest []choice, chosen [][2]string) {
+		if len(rest) == 0 {
+			out = append(out, e.one(chosen))
+			return
+		}
+		for _, v := range rest[0].values {
+			walk(rest[1:], append(slices.Clip(chosen), [2]string{rest[0].name, v}))
+		}
+	}
+	walk(choices, nil)
+	for _, c := range out {
+		if strings.Contains(c.peer, "{") {
+			return nil, fmt.Errorf("the question %q names a parameter that the case has not", c.peer)
+		}
+	}
+	return out, nil
+}
+
+// one is the case of these parameters.
+func (e *entry) one(chosen [][2]string) benchCase {
+	c := benchCase{work: e.Work, args: []string{e.Spec}, peer: e.Peer, rounds: e.Rounds}
+	if e.Config != "" {
+		c.args = append(c.args, "--config", e.Config)
+	}
+	var sizes []string
+	for _, x := range chosen {
+		name, value := x[0], x[1]
+		shown := strings.Trim(value, `"`)
+		switch name {
+		case "at", "tokens", "decode":
+			c.args = append(c.args, "--"+name, value)
+		default:
+			c.args = append(c.args, "--set", name+"="+value)
+		}
+		sizes = append(sizes, name+"="+shown)
+		c.peer = strings.ReplaceAll(c.peer, "{"+name+"}", shown)
+	}
+	if e.Repeat > 0 {
+		c.args = append(c.args, "--repeat", fmt.Sprint(e.Repeat))
+	}
+	c.check = e.Check
+	c.sizes = strings.Join(sizes, " ")
+	return c
+}

@@ -1,0 +1,137 @@
+// Bench times memc beside other programs that do the same work, in turns and on
+// as many threads, and prints one Markdown table. See README.md.
+//
+//	go run ./bench [-threads 1,2] [-rounds 3] [-only REGEXP] [-target T] [-write FILE] CASES.json…
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+var (
+	memc    = flag.String("memc", "bin/memc", "the memc to time")
+	tools   = flag.String("peers", ".tools/peers", "where the peers are installed")
+	target  = flag.String("target", "avx512", "what memc compiles for, and the most that peers may use: avx512 or avx2")
+	threads = flag.String("threads", "1,2", "numbers of threads")
+	rounds  = flag.Int("rounds", 3, "how often everyone has a turn at each case")
+	only    = flag.String("only", "", "a regular expression: the cases whose work and sizes it matches")
+	writeTo = flag.String("write", "", "put the table into this file, between the lines that begin and end the results")
+)
+
+func main() {
+	flag.Parse()
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	pick, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	if *target != "avx512" && *target != "avx2" {
+		return fmt.Errorf("-target %s: avx512 or avx2", *target)
+	}
+	var cases []benchCase
+	for _, file := range flag.Args() {
+		list, err := readCases(file)
+		if err != nil {
+			return err
+		}
+		for _, c := range list {
+			if pick.MatchString(c.work + " " + c.sizes) {
+				cases = append(cases, c)
+			}
+		}
+	}
+	if len(cases) == 0 {
+		return fmt.Errorf("no cases: name files of them, as bench/kernels.json")
+	}
+	t := &table{target: *target, rounds: *rounds}
+	for _, word := range strings.Split(*threads, ",") {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 1 {
+			return fmt.Errorf("-threads %s: numbers with commas between them", *threads)
+		}
+		if err := t.run(cases, n); err != nil {
+			return err
+		}
+	}
+	text := t.String()
+	fmt.Print(text)
+	if *writeTo != "" {
+		return replace(*writeTo, text)
+	}
+	return nil
+}
+
+// measured is what memc bench --json says of one way of calling.
+type measured struct {
+	Tokens   int     `json:"tokens"`
+	Median   float64 `json:"median_seconds"`
+	Flops    float64 `json:"flops"`
+	Bytes    float64 `json:"bytes"`
+	Peak     float64 `json:"peak_gflops"`
+	ReadPeak float64 `json:"peak_gbytes_per_second"`
+}
+
+type report struct {
+	measured
+	Mode   string    `json:"mode"`
+	Decode *measured `json:"decode"`
+	State  float64   `json:"state_bytes"`
+	Check  *struct {
+		Rows  int     `json:"rows"`
+		Error float64 `json:"error"`
+		Why   string  `json:"why"`
+	} `json:"check"`
+}
+
+// bench runs memc bench once.
+func bench(c benchCase, target string, threads int) (*report, error) {
+	args := append([]string{"bench", "--json", "--target", target, "--threads", strconv.Itoa(threads)}, c.args...)
+	if c.check > 0 {
+		args = append(args, "--check", strconv.Itoa(c.check))
+	}
+	cmd := exec.Command(*memc, args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", *memc, strings.Join(args, " "), err)
+	}
+	r := &report{}
+	if err := json.Unmarshal(out, r); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", *memc, strings.Join(args, " "), err)
+	}
+	return r, nil
+}
+
+// The lines of a document that the results stand between.
+const (
+	begins = "<!-- begin: results of specs/bench -->\n"
+	ends   = "<!-- end: results of specs/bench -->\n"
+)
+
+// replace puts text between the two lines of a file.
+func replace(file, text string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	head, rest, ok := bytes.Cut(b, []byte(begins))
+	_, tail, end := bytes.Cut(rest, []byte(ends))
+	if !ok || !end {
+		return fmt.Errorf("%s lacks the lines %q and %q", file, begins, ends)
+	}
+	return os.WriteFile(file, bytes.Join([][]byte{head, []byte(begins + text + ends), tail}, nil), 0o644)
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+)
+
+// table collects what was measured.
+type table struct {
+	target   string
+	rounds   int
+	rows     []row
+	names    []string // of the peers
+	notes    []string // about the peers, by threads
+	checks   int     // cases that memc bench compared with the interpreter
+	unsure   int     // cases that were too large for that
+	farthest float64 // the largest error
+}
+
+// row is one line: a case and a number of threads.
+type row struct {
+	work, sizes string
+	threads     int
+	memc        measured           // of the round with the median time
+	peers       map[string]float64 // seconds
+}
+
+// run takes every case through its rounds: memc, then each peer, and again.
+func (t *table) run(cases []benchCase, threads int) error {
+	peers := kinds(*tools, t.target, threads)
+	defer func() {
+		for _, p := range peers {
+			p.close()
+		}
+	}()
+	for i, c := range cases {
+		fmt.Fprintf(os.Stderr, "%d threads, %d of %d: %s, %s\n", threads, i+1, len(cases), c.work, c.sizes)
+		var prefill, decode []measured
+		seconds := map[string][]float64{}
+		rounds := t.rounds
+		if c.rounds > 0 {
+			rounds = min(rounds, c.rounds)
+		}
+		for round := range rounds {
+			if round > 0 {
+				c.check = 1 // compared already
+			}
+			r, err := bench(c, t.target, threads)
+			if err != nil {
+				return err
+			}
+			prefill = append(prefill, r.measured)
+			if r.Decode != nil {
+				decode = append(decode, *r.Decode)
+			}
+			if round == 0 && r.Check != nil && r.Check.Rows > 0 {
+				t.checks++
+				t.farthest = max(t.farthest, r.Check.Error)
+			} else if round == 0 {
+				t.unsure++
+			}
+			for _, p := range peers {
+				if s, ok := p.ask(c.peer); ok {
+					seconds[p.name] = append(seconds[p.name], s)
+				}
+			}
+		}
+		x := row{c.work, c.sizes, threads, middle(prefill), map[string]float64{}}
+		for name, s := range seconds {
+			slices.Sort(s)
+			x.peers[name] = s[len(s)/2]
+		}
+		t.rows = append(t.rows, x)
+		if decode != nil {
+			t.rows = append(t.rows, row{c.work + ", decoding", c.sizes, threads, middle(decode), nil})
+		}
+	}
+	for _, p := range peers {
+		if !slices.Contains(t.names, p.name) {
+			t.names = append(t.names, p.name)
+		}
+		note := p.about
+		if p.absent != "" {
+			note = "absent (" + p.absent + ")"
+		}
+		note = fmt.Sprintf("%s, %d threads: %s", p.name, threads, note)
+		if len(p.how) > 0 {
+			note += "; the fastest of its ways: " + strings.Join(slices.Sorted(maps.Keys(p.how)), ", ")
+		}
+		t.notes = append(t.notes, note+".")
+	}
+	return nil
+}
+
+func middle(list []measured) measured {
+	slices.SortFunc(list, func(a, b measured) int {
+		if a.Median < b.Median {
+			return -1
+		}
+		return 1
+	})
+	return list[len(list)/2]
+}
+
+// String is the table in Markdown.
+func (t *table) String() string {
+	var b strings.Builder
+	names := slices.DeleteFunc(slices.Clone(t.names), func(n string) bool {
+		return !slices.ContainsFunc(t.rows, func(r row) bool { return r.peers[n] > 0 })
+	})
+	fmt.Fprintf(&b, "Printed by `make bench` on %s, target %s: medians of %d rounds in which everyone had a turn. A share is that of the f32 multiply-adds or,\n", processor(), t.target, t.rounds)
+	b.WriteString("where figures are GB/s, of the reading speed that the same threads reached between the runs. Peers' figures count the same work.\n")
+	fmt.Fprintf(&b, "memc was compared with the float64 interpreter before %d of the cases, largest error %.1e", t.checks, t.farthest)
+	if t.unsure > 0 {
+		fmt.Fprintf(&b, "; %d were too large for that", t.unsure)
+	}
+	b.WriteString(".\n\n")
+	fmt.Fprintf(&b, "| work | sizes | threads | tokens/s | memc | share |%s memc / best peer |\n", cells(names))
+	fmt.Fprintf(&b, "|---|---|--:|--:|--:|--:|%s--:|\n", strings.Repeat("--:|", len(names)))
+	for _, r := range t.rows {
+		r.write(&b, names)
+	}
+	b.WriteString("\n")
+	for _, n := range t.notes {
+		fmt.Fprintf(&b, "- %s\n", n)
+	}
+	return b.String()
+}
+
+func cells(list []string) string {
+	var b strings.Builder
+	for _, s := range list {
+		fmt.Fprintf(&b, " %s |", s)
+	}
+	return b.String()
+}
+
+func (r *row) write(b *strings.Builder, names []string) {
+	m := r.memc
+	work, unit, limit := m.Flops, "GFLOP/s", m.Peak
+	if m.ReadPeak > 0 {
+		work, unit, limit = m.Bytes, "GB/s", m.ReadPeak
+	}
+	share := "–"
+	if limit > 0 {
+		share = fmt.Sprintf("%.0f %%", 100*work/m.Median/1e9/limit)
+	}
+	var others []string
+	best := 0.0
+	for _, n := range names {
+		s := r.peers[n]
+		if s == 0 {
+			others = append(others, "–")
+			continue
+		}
+		others = append(others, speed(work/s/1e9))
+		if best == 0 || s < best {
+			best = s
+		}
+	}
+	ratio := "–"
+	if best > 0 {
+		ratio = fmt.Sprintf("%.2f", best/m.Median)
+	}
+	fmt.Fprintf(b, "| %s | %s | %d | %s | %s %s | %s |%s %s |\n", r.work, r.sizes, r.threads, speed(float64(m.Tokens)/m.Median), speed(work/m.Median/1e9), unit, share, cells(others), ratio)
+}
+
+// speed has three digits or whole numbers.
+func speed(x float64) string {
+	switch {
+	case x >= 100:
+		return fmt.Sprintf("%.0f", x)
+	case x >= 10:
+		return fmt.Sprintf("%.1f", x)
+	}
+	return fmt.Sprintf("%.2f", x)
+}
+
+// processor is the machine's name for its processor.
+func processor() string {
+	b, _ := os.ReadFile("/proc/cpuinfo")
+	name, count := "a processor without a name", 0
+	for _, line := range strings.Split(string(b), "\n") {
+		key, value, _ := strings.Cut(line, ":")
+		switch strings.TrimSpace(key) {
+		case "model name":
+			name = strings.TrimSpace(value)
+		case "processor":
+			count++
+		}
+	}
+	return fmt.Sprintf("%d × %s", count, name)
+}
