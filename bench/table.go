@@ -15,9 +15,9 @@ type table struct {
 	rows     []row
 	names    []string // of the peers
 	notes    []string // about the peers, by threads
-	checks   int     // cases that memc bench compared with the interpreter
-	unsure   int     // cases that were too large for that
-	farthest float64 // the largest error
+	checks   int      // cases that memc bench compared with the interpreter
+	unsure   int      // cases that were too large for that
+	farthest float64  // the largest error
 }
 
 // row is one line: a case and a number of threads.
