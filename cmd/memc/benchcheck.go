@@ -21,11 +21,11 @@ const (
 
 // The largest error that is let pass, ‖got − want‖₂ / ‖want‖₂ of an output of a
 // call. f32 programs come to 1e-6; a memory amplifies that at each of its
-// writes, to 1e-4 after a few. Where values are stored in 16 bits, one that lies between two of them
-// may be rounded either way.
+// writes, to 1e-4 after a few. Where values are stored in 16 bits or fewer, one
+// that lies between two of them may be rounded either way.
 const (
-	errorF32 = 1e-3
-	error16  = 2e-2
+	errorF32    = 1e-3
+	errorNarrow = 2e-2
 )
 
 // checked says how far the program was from the interpreter.
@@ -63,7 +63,7 @@ func (b *bench) compare(from weights, rows *int64) (*checked, error) {
 		return c, nil
 	}
 	if narrow(b.graph) {
-		c.Limit = error16
+		c.Limit = errorNarrow
 	}
 	n, err := b.checkRows(rows)
 	if err != nil {
@@ -199,11 +199,11 @@ func (b *bench) checkRows(asked *int64) (int64, error) {
 	return 3, nil
 }
 
-// narrow reports whether a program stores what it computes in 16 bits; weights
-// in 16 bits are the same for both.
+// narrow reports whether a program stores what it computes in 16 bits or fewer;
+// narrow weights are the same for both.
 func narrow(g *ir.Graph) bool {
 	return slices.ContainsFunc(memc.Nodes(g), func(n *ir.Node) bool {
 		e := n.Type.Elem
-		return n.Op.Name != "weight" && (e == elem.BF16 || e == elem.F16)
+		return n.Op.Name != "weight" && (e == elem.BF16 || e == elem.F16 || e.Quantised())
 	})
 }
