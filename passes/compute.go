@@ -496,6 +496,8 @@ func (b *block) gather(n *ir.Node, rd, cd string) *kernel.Tile {
 	x := ints.V(kernel.Pick)
 	if n.Op.Name == "take" { // numbered from the start of the clock; the buffer begins with this call's rows
 		x = ints.Minus(x, b.sc.rowNumber(b.k, first.Clock))
+	} else {
+		x = inTable(n, x)
 	}
 	from := map[string]*ints.Expr{first.Name: x}
 	for _, d := range table.Type.Dims[1:] {
@@ -561,8 +563,11 @@ func (b *block) shift(n *ir.Node, rd, cd string) *kernel.Tile {
 	t := b.fresh(n, rd, cd)
 	b.emit(b.phaseOf(n), &kernel.Load{Dst: t, Buf: b.k.buf(s, false), Idx: idx, Note: note(n)})
 	u := b.fresh(n, rd, cd)
-	test := kernel.TestOf(ints.Bin(ints.Le, ints.C(0), number))
-	b.emit(b.phaseOf(n), &kernel.Map{Dst: u, Expr: kernel.F(kernel.Choose, test, kernel.R(t), kernel.N(0)), Note: note(n)})
+	test, zero := kernel.TestOf(ints.Bin(ints.Le, ints.C(0), number)), kernel.N(0)
+	if !n.Type.Elem.Float() {
+		zero = kernel.F(kernel.Sub, kernel.R(t), kernel.R(t)) // kernels have no constant of 32 bits
+	}
+	b.emit(b.phaseOf(n), &kernel.Map{Dst: u, Expr: kernel.F(kernel.Choose, test, kernel.R(t), zero), Note: note(n)})
 	if turned {
 		return b.transposed(tileKey{n, cd, rd}, u)
 	}

@@ -2,7 +2,6 @@ package passes
 
 import (
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -36,7 +35,7 @@ func Lower(entries []*ir.Graph, o Options) (p *Program, err error) {
 				p, err = nil, e.error
 				return
 			}
-			p, err = nil, fmt.Errorf("internal error while lowering (a bug in the compiler, not in the spec): %v\n%s", r, debug.Stack())
+			p, err = nil, fmt.Errorf("internal error while lowering (a bug in the compiler, not in the spec): %v", r)
 		}
 	}()
 	lw := &lowerer{
@@ -291,14 +290,15 @@ func storeElem(e elem.Type) elem.Type {
 	return e
 }
 
-// below gives the bound of an integer input that numbers rows of tables.
+// below gives the bound of an integer input that numbers rows of tables, as it
+// is: what is computed from an input does not bound it.
 func below(in *ir.Node, g *ir.Graph) int64 {
 	if in.Type.Elem != elem.I32 && in.Type.Elem != elem.I64 {
 		return 0
 	}
 	bound := int64(0)
 	everyNode(g, func(n *ir.Node) {
-		if n.Op.Name == "gather" && slices.Contains(ir.Postorder(n.Args[1]), in) {
+		if n.Op.Name == "gather" && numbersRows(in, n.Args[1]) {
 			if size := int64(n.Args[0].Type.Dims[0].Size); bound == 0 || size < bound {
 				bound = size
 			}

@@ -62,6 +62,51 @@ func (m *machine) State() (*State, error) {
 	return st, nil
 }
 
+// fits refuses a state whose numbers do not go together: the code trusts its
+// lengths, and a position far behind the rows that a growing state has would ask
+// for as much memory as it likes.
+func (m *machine) fits(st *State) error {
+	p := m.engine.plan
+	lens := make([]int64, p.Lengths())
+	for i, r := range p.LengthRanges() {
+		name := p.LengthNames()[i]
+		lens[i] = st.Ints[lengthInt+name]
+		if lens[i] < r.Lo || lens[i] > r.Hi {
+			return fmt.Errorf("the state's %s%s is %d; it is from %d to %d", lengthInt, name, lens[i], r.Lo, r.Hi)
+		}
+	}
+	for i := range p.Loops {
+		name := chunksInt + p.Loops[i].Name
+		if n := st.Ints[name]; n < 0 || n > st.Pos { // a chunk has a row at least
+			return fmt.Errorf("the state's %s is %d, and %d rows have been read", name, n, st.Pos)
+		}
+	}
+	if st.Pos == 0 {
+		return nil
+	}
+	held := slices.Clone(m.desc.Lens)
+	defer copy(m.desc.Lens, held)
+	copy(m.desc.Lens, lens)
+	if err := m.desc.Describe(st.Pos-1, 1); err != nil {
+		return err
+	}
+	for i := range m.states {
+		s := &m.states[i]
+		if s.grow == nil {
+			continue
+		}
+		b := &p.Buffers[s.buffer]
+		need, err := m.desc.Value(s.grow)
+		if err != nil {
+			return fmt.Errorf("the state %s: %w", b.Name, err)
+		}
+		if rows := st.Tensors[b.Name].Shape[0]; need > int64(rows) {
+			return fmt.Errorf("the tensor %s has %d rows; a stream at position %d has %d", b.Name, rows, st.Pos, need)
+		}
+	}
+	return nil
+}
+
 // SetState checks everything, then copies.
 func (m *machine) SetState(st *State) error {
 	p := m.engine.plan
@@ -95,6 +140,9 @@ func (m *machine) SetState(st *State) error {
 		if t.Elem != e || !slices.Equal(t.Shape, want) {
 			return fmt.Errorf("the tensor %s is %s %v, the program's is %s %v", b.Name, t.Elem, t.Shape, e, want)
 		}
+	}
+	if err := m.fits(st); err != nil {
+		return err
 	}
 	for i := range m.states { // room first: what fails leaves the values alone
 		s := &m.states[i]

@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/memc-lang/memc/ir/ints"
 )
@@ -85,6 +86,40 @@ func (p *Plan) LengthNames() []string {
 		}
 	}
 	return names
+}
+
+// LengthRanges are the values that the carried lengths can take, in the order of
+// LengthNames: whatever is read, a length stays in its range. Where nothing
+// bounds a length, its range ends with ints.Unknown's.
+func (p *Plan) LengthRanges() []ints.Range {
+	names := p.LengthNames()
+	env := map[string]ints.Range{"pos": {Hi: ints.Unknown.Hi}, "n": {Lo: 1, Hi: int64(p.Slab)}}
+	for _, name := range names {
+		env[name] = ints.Range{Hi: ints.Unknown.Hi} // a number of rows
+	}
+	// What a step can make of values inside the ranges is inside the next
+	// ranges: each round may narrow them and none loses a value.
+	for range len(names) + 1 {
+		next := maps.Clone(env)
+		for i := range p.Loops {
+			for _, c := range p.Loops[i].Carry {
+				was, r := env[c.Name], c.Next.Interval(env)
+				next[c.Name] = ints.Range{
+					Lo: max(was.Lo, min(r.Lo, c.Start)),
+					Hi: min(was.Hi, max(r.Hi, c.Start)),
+				}
+			}
+		}
+		if maps.Equal(env, next) {
+			break
+		}
+		env = next
+	}
+	out := make([]ints.Range, len(names))
+	for i, name := range names {
+		out[i] = env[name]
+	}
+	return out
 }
 
 // Variables lie in one array: pos, n, the lengths as the call finds them, the

@@ -311,3 +311,21 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestLengthRanges(t *testing.T) {
+	carry := func(name string, start int64, next string) Carry {
+		e, err := ints.Parse(next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Carry{Name: name, Start: start, Next: e}
+	}
+	p := &Plan{Slab: 8, Loops: []Loop{
+		{Carry: []Carry{carry("fixed", 0, "4"), carry("queue", 2, "min(queue + 1, 1000000)")}},
+		{Carry: []Carry{carry("both", 1, "min(queue + fixed, 2000000)"), carry("free", 0, "free + n")}},
+	}}
+	want := []ints.Range{{Lo: 0, Hi: 4}, {Lo: 2, Hi: 1000000}, {Lo: 1, Hi: 1000004}, {Lo: 0, Hi: ints.Unknown.Hi}}
+	if got := p.LengthRanges(); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
