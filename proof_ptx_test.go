@@ -22,7 +22,7 @@ var ptxSets = map[string][]string{
 	"specs/bench/recur.spec":    {`{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16}`, `{"heads": 1, "dim": 128, "hidden": 128, "chunk": 64}`},
 	"specs/bench/hybrid.spec":   {`{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16, "kv_heads": 1, "head_dim": 16, "window": 24}`},
 	"testdata/specs/huber.spec": {`{}`}, "testdata/specs/summaries.spec": {`{}`}, "testdata/specs/rounded.spec": {`{}`}, "testdata/specs/capped.spec": {`{}`},
-	"testdata/specs/packed.spec": {`{}`}, "testdata/specs/recurrent.spec": {`{}`},
+	"testdata/specs/packed.spec": {`{}`}, "testdata/specs/recurrent.spec": {`{}`}, "testdata/specs/momenta.spec": {`{}`}, "testdata/specs/hashed.spec": {`{}`},
 }
 
 // everySpec gives each spec with each set of parameters that tests have for it.

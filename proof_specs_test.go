@@ -26,6 +26,8 @@ var ownSpecs = []struct {
 	{"rounded", []string{`{}`, `{"chunk": 1}`}, 1e-2},
 	{"recurrent", []string{`{}`, `{"chunk": 70, "units": 300, "layers": 1}`}, 1e-4},
 	{"packed", []string{`{}`, `{"chunk": 70, "window": 80, "layers": 1}`}, 1e-4},
+	{"momenta", []string{`{}`, `{"chunk": 1}`, `{"chunk": 63}`}, 1e-4},
+	{"hashed", []string{`{}`, `{"near": 1, "far": 64, "sinks": 0}`}, 1e-4},
 }
 
 // TestOwnSpecs: new models need no change of the compiler; compiled code is near
@@ -44,8 +46,12 @@ func TestOwnSpecs(t *testing.T) {
 					t.Fatal(err)
 				}
 				in := tokens(uint64(i), 203, 40)
-				if c.file == "packed" {
+				if c.file == "packed" || c.file == "hashed" {
 					pack(in, uint64(i))
+				}
+				if c.file == "hashed" {
+					delete(in, "pos")
+					delete(in, "reach")
 				}
 				var want *stream
 				for _, o := range []memc.Options{{}, {NoFuse: true}, {Slab: 48}} {

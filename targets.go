@@ -34,6 +34,9 @@ func ExpandTargets(names []string) ([]string, error) {
 			}
 		}
 	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("no target is named; targets are %s, and the groups cpu and ptx", strings.Join(Targets, ", "))
+	}
 	return out, nil
 }
 

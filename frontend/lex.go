@@ -215,6 +215,9 @@ func (s *scanner) punct(rest string) {
 	}
 	r, n := utf8.DecodeRuneInString(rest)
 	s.d.add(s.pos, "unexpected character %q", r)
+	if r < ' ' || r == utf8.RuneError { // no text: what follows says nothing
+		n = len(rest)
+	}
 	s.advance(n)
 }
 

@@ -128,7 +128,7 @@ func init() {
 				dims[0].Size = min(t.Dims[0].Size, n.Attr.Size)
 				return Type{t.Elem, dims}, nil
 			}, NoGrad: "a queue is state: gradients do not go back through it yet"},
-		Op{Name: "gather", Doc: "rows of table by number: table[idx[…], …]; a number outside is an error of the input", Eval: evalGather, Operands: []string{"table", "idx"}, Rows: Rowwise,
+		Op{Name: "gather", Doc: "rows of table by number: table[idx[…], …]; a number outside is an error here, and its nearest row in compiled code", Eval: evalGather, Operands: []string{"table", "idx"}, Rows: Rowwise,
 			Type: func(n *Node) (Type, error) {
 				if err := wantElem(n, 1, isInt, "an integer"); err != nil {
 					return Type{}, err

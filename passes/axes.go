@@ -293,6 +293,9 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 			if isDot(n) && !l.dotFits(n) {
 				return false
 			}
+			if !isDot(n) && seq != "" && slices.Contains(n.Attr.Over, seq) && l.rank(n) > 1 {
+				return false // the walked rows take one side of the tile that is summed
+			}
 			for i, a := range n.Args {
 				if i == 0 && (n.Op.Name == "gather" || n.Op.Name == "take") {
 					continue // rows by number, one dimension at a time

@@ -51,6 +51,9 @@ func (c *compileCmd) Run(a *app) error {
 	if samePath(out, c.Spec) {
 		return usage("-o %s would replace what is compiled", out)
 	}
+	if err := writable(out); err != nil {
+		return err
+	}
 	art, seconds, err := in.compileTimed(a, targets)
 	if err != nil {
 		return err

@@ -46,6 +46,9 @@ func (c *execCmd) Run(a *app) error {
 	if samePath(c.Out, c.StateOut) {
 		return usage("--out and --state-out are the same file")
 	}
+	if err := writable(c.Out, c.StateOut); err != nil {
+		return err
+	}
 	p, err := c.program(a, c.engine)
 	if err != nil {
 		return err

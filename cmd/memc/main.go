@@ -136,7 +136,7 @@ func fail(stderr io.Writer, err error) int {
 		fmt.Fprintf(stderr, "error: %v\n", err)
 		return exitUsage
 	case errors.Is(err, context.Canceled):
-		fmt.Fprintf(stderr, "interrupted: %v\n", err)
+		fmt.Fprintln(stderr, interrupted(err))
 		return exitInput
 	}
 	fmt.Fprintf(stderr, "error: %v\n", err)
@@ -144,6 +144,15 @@ func fail(stderr io.Writer, err error) int {
 		return exitMachine
 	}
 	return exitInput
+}
+
+// interrupted says where a command was when a signal ended it.
+func interrupted(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	if at, _ := strings.CutSuffix(line, context.Canceled.Error()); at != "" {
+		return "interrupted: " + strings.TrimSuffix(at, ": ")
+	}
+	return "interrupted"
 }
 
 // settings reports whether a fault is one of the command line's --set.

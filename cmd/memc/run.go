@@ -69,6 +69,9 @@ func (c *runCmd) Run(a *app) error {
 	if samePath(c.Log, c.StateOut) {
 		return usage("--log and --state-out are the same file")
 	}
+	if err := writable(c.Log, c.StateOut); err != nil {
+		return err
+	}
 	p, err := c.program(a, c.engine)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -115,6 +116,9 @@ func (s *source) folder(in *input) error {
 		return usage("%s is a model folder and has a config.json of its own; --config cannot replace it, --set changes single parameters", s.Spec)
 	}
 	config, err := readConfig(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is a folder without a config.json: no model folder; a spec is given by its file", s.Spec)
+	}
 	if err != nil {
 		return err
 	}
@@ -321,4 +325,21 @@ func samePath(a, b string) bool {
 	x, errx := filepath.Abs(a)
 	y, erry := filepath.Abs(b)
 	return errors.Join(errx, erry) == nil && x == y
+}
+
+// writable refuses names under which no file can be made, so that no work is
+// done whose result has no place. Names that are not given pass.
+func writable(files ...string) error {
+	for _, file := range files {
+		if file == "" {
+			continue
+		}
+		if st, err := os.Stat(file); err == nil && st.IsDir() {
+			return fmt.Errorf("%s is a folder: give the name of a file to write", file)
+		}
+		if st, err := os.Stat(filepath.Dir(file)); err != nil || !st.IsDir() {
+			return fmt.Errorf("%s cannot be written: there is no folder %s", file, filepath.Dir(file))
+		}
+	}
+	return nil
 }
