@@ -43,6 +43,11 @@ type Options struct {
 	Slab int
 	// NoFuse makes every node a kernel of its own, to find faults.
 	NoFuse bool
+	// Tuning has tile sizes of single kernels, found on a machine: they change
+	// speed, never results. nil: the targets' own for all.
+	Tuning *Tuning
+	// Warn is told what was not done as asked and yet is no error; nil: nobody is.
+	Warn func(sentence string)
 	// Verify checks the graph after every pass.
 	Verify bool
 	// Read gives the text of a spec file; nil: ReadSpec.
@@ -142,12 +147,12 @@ func Lower(m *ir.Module, target string, o Options) (*passes.Program, error) {
 	if slab == 0 {
 		slab = DefaultSlab
 	}
-	return passes.Lower(m.Entries, passes.Options{Target: target, Slab: slab, Tiling: tiling(target), Fuse: !o.NoFuse})
+	return passes.Lower(m.Entries, passes.Options{Target: target, Slab: slab, Tiling: TilingOf(target), Fuse: !o.NoFuse, Choose: o.Tuning.chooser(target)})
 }
 
-// tiling is the machine table of schedules: sizes differ by target, operations
-// do not.
-func tiling(target string) passes.Tiling {
+// TilingOf is the machine table of schedules, a target's own tile sizes: sizes
+// differ by target, operations do not.
+func TilingOf(target string) passes.Tiling {
 	t := passes.DefaultTiling
 	if strings.HasPrefix(target, "sm_") { // tiles live in shared memory
 		t.Rows, t.RecurRows, t.MapElems = 32, 32, 4096
@@ -192,6 +197,20 @@ func compileTarget(ctx context.Context, m *ir.Module, name string, o Options) (*
 	if name == "interp" {
 		return &artifact.Target{Name: name, Format: "graph"}, nil
 	}
+	t, err := codeOf(ctx, m, name, o)
+	first := err
+	for err != nil && o.Tuning.uses(name) && ctx.Err() == nil {
+		o.Tuning = o.Tuning.next()
+		t, err = codeOf(ctx, m, name, o)
+	}
+	if first != nil && err == nil && o.Warn != nil {
+		o.Warn(fmt.Sprintf("%s: tuned tile sizes do not compile and the next best are used; memc tune finds others (%v)", name, first))
+	}
+	return t, err
+}
+
+// codeOf lowers a program for a target that is compiled and prints its code.
+func codeOf(ctx context.Context, m *ir.Module, name string, o Options) (*artifact.Target, error) {
 	p, err := Lower(m, name, o)
 	if err != nil {
 		return nil, err

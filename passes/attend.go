@@ -24,7 +24,7 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 
 	l := &layout{kind: "attend", axes: []axis{
 		{dim: ir.Dim{Name: heads.Name, Size: kvHeads}, kind: axisOne},
-		{dim: rows, kind: axisRows, step: max(1, sc.lw.Tiling.AttendQ/shared)},
+		{dim: rows, kind: axisRows, step: max(1, k.tiling.AttendQ/shared)},
 		{dim: size, kind: axisLocal},
 		{dim: out, kind: axisLocal},
 	}}

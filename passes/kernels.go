@@ -21,10 +21,22 @@ type kernelBuilder struct {
 	slots []string          // plan slots, in the order of k.Ints
 	names map[string]string // slot → name in the kernel
 	note  string
+
+	number int    // among the kernels built, in order
+	tiling Tiling // its tile sizes
+	origin string // see Program.Texts; empty: the text itself
 }
 
 func (sc *scope) kernel(kind string) *kernelBuilder {
-	return &kernelBuilder{sc: sc, k: &kernel.Kernel{Name: kind}, names: map[string]string{}}
+	lw := sc.lw
+	k := &kernelBuilder{sc: sc, k: &kernel.Kernel{Name: kind}, names: map[string]string{}, number: len(lw.built), tiling: lw.Tiling}
+	if k.number < len(lw.texts) && lw.texts[k.number] != "" {
+		k.origin = lw.texts[k.number]
+		k.tiling = lw.Choose(k.origin)
+		k.tiling.Panel, k.tiling.MaxNear = lw.Tiling.Panel, lw.Tiling.MaxNear
+	}
+	lw.built = append(lw.built, "")
+	return k
 }
 
 // slot gives the variable of a slot inside the kernel.
@@ -100,10 +112,14 @@ func (k *kernelBuilder) launch() {
 	kind := k.k.Name
 	k.k.Name = ""
 	text := kind + "\n" + k.k.String()
-	name, ok := lw.byText[text]
+	lw.built[k.number] = text
+	origin := cmp.Or(k.origin, text)
+	id := origin + text // each has a time of its own
+	name, ok := lw.byText[id]
 	if !ok {
 		name = fmt.Sprintf("%s%d", kind, len(lw.kernels))
-		lw.byText[text] = name
+		lw.byText[id] = name
+		lw.origins = append(lw.origins, origin)
 		k.k.Name = name
 		if errs := k.k.Verify(); len(errs) > 0 {
 			panic(fmt.Errorf("kernel %s: %w\n%s", name, errs[0], k.k))

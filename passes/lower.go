@@ -16,6 +16,9 @@ import (
 type Program struct {
 	Plan    *plan.Plan
 	Kernels []*kernel.Kernel
+	// Texts has for each kernel its schedule and the text that it has where
+	// Options.Tiling is used for all: what Options.Choose is asked with.
+	Texts []string
 }
 
 // Options say for what machine a graph is lowered.
@@ -24,22 +27,39 @@ type Options struct {
 	Slab   int    // the most base rows of one call
 	Tiling Tiling
 	Fuse   bool // false: every node a kernel of its own, for tests
+	// Choose gives the tile sizes of single kernels, by their Program.Texts; nil:
+	// Tiling for all. Panel and MaxNear stay Tiling's, as does what is fused; sizes
+	// for which a group has no layout give way to Tiling.
+	Choose func(text string) Tiling
 }
 
 // Lower turns entry points that went through the passes into one plan and its
 // kernels. Entries share states by name.
-func Lower(entries []*ir.Graph, o Options) (p *Program, err error) {
+func Lower(entries []*ir.Graph, o Options) (*Program, error) {
+	p, texts, err := lower(entries, o, nil)
+	if err != nil || o.Choose == nil {
+		return p, err
+	}
+	p, _, err = lower(entries, o, texts)
+	return p, err
+}
+
+// lower gives the program and the text of each kernel in the order in which they
+// are built, which does not depend on tile sizes. With these texts it asks
+// o.Choose for the sizes of each.
+func lower(entries []*ir.Graph, o Options, texts []string) (p *Program, built []string, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			if e, ok := r.(lowerError); ok {
-				p, err = nil, e.error
+				p, built, err = nil, nil, e.error
 				return
 			}
-			p, err = nil, fmt.Errorf("internal error while lowering (a bug in the compiler, not in the spec): %v", r)
+			p, built, err = nil, nil, fmt.Errorf("internal error while lowering (a bug in the compiler, not in the spec): %v", r)
 		}
 	}()
 	lw := &lowerer{
 		Options: o,
+		texts:   texts,
 		plan:    &plan.Plan{Target: o.Target, Slab: o.Slab},
 		byText:  map[string]string{},
 		slots:   map[string]bool{},
@@ -56,7 +76,7 @@ func Lower(entries []*ir.Graph, o Options) (p *Program, err error) {
 	for _, g := range entries {
 		f, err := fuseFor(g, o.Tiling, o.Fuse)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		fused = append(fused, f)
 		lw.choosePanels(f)
@@ -65,7 +85,7 @@ func Lower(entries []*ir.Graph, o Options) (p *Program, err error) {
 		lw.entry(g)
 	}
 	lw.finish()
-	return &Program{lw.plan, lw.kernels}, nil
+	return &Program{lw.plan, lw.kernels, lw.origins}, lw.built, nil
 }
 
 // lowerError carries a fault out of the depth of lowering.
@@ -84,6 +104,9 @@ type lowerer struct {
 	name    string // of the entry being lowered: it begins the names of its buffers
 	plan    *plan.Plan
 	kernels []*kernel.Kernel
+	texts   []string          // of an earlier lowering with Tiling: see lower
+	built   []string          // the texts of this one
+	origins []string          // of kernels: Program.Texts
 	byText  map[string]string // a kernel's text without its name → its name
 	slots   map[string]bool
 	weights map[string]*store

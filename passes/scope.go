@@ -67,7 +67,10 @@ func (sc *scope) groupPart(k *kernelBuilder, g ir.Group, seq string) {
 		s.nodes[n] = true
 	}
 	s.outs = sc.outs(s.nodes)
-	l, ok := lay(s, sc.lw.Tiling, g.Kind == "recur", seq)
+	l, ok := lay(s, k.tiling, g.Kind == "recur", seq)
+	if !ok && k.tiling != sc.lw.Tiling {
+		l, ok = lay(s, sc.lw.Tiling, g.Kind == "recur", seq)
+	}
 	if !ok {
 		fail(g.Nodes[len(g.Nodes)-1], "no schedule computes %s of type %s: a product sums over one dimension, and at most two dimensions of a value may be summed or sliced together", g.Nodes[len(g.Nodes)-1].Op.Name, g.Nodes[len(g.Nodes)-1].Type)
 	}

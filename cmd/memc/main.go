@@ -33,6 +33,7 @@ type commands struct {
 	Run     runCmd     `cmd:"" help:"Stream a text through a model."`
 	Eval    evalCmd    `cmd:"" help:"Give a trained model a task with a right answer."`
 	Bench   benchCmd   `cmd:"" help:"Time a program."`
+	Tune    tuneCmd    `cmd:"" help:"Find the tile sizes that are best on this machine."`
 	Gen     genCmd     `cmd:"" help:"Write a Go package that runs a spec."`
 	Targets targetsCmd `cmd:"" help:"What this machine can run, and what is missing to run more."`
 	Passes  passesCmd  `cmd:"" help:"The passes, in the order in which they run."`

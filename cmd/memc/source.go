@@ -27,6 +27,7 @@ type source struct {
 
 	Quantize string `placeholder:"Q" help:"Store the weights of products as q8 (8.25 bits each) or q4 (4.5 bits)."`
 	Cache    string `placeholder:"T" help:"Keep the keys and values of attention as f32, bf16, f16 or q8."`
+	Tuning   string `placeholder:"FILE" help:"Tile sizes that memc tune -o wrote, or off; without it what memc tune has found on this machine."`
 }
 
 // engine is how a program is run.
@@ -48,6 +49,9 @@ type input struct {
 	set, config map[string]json.RawMessage
 	quantize    string // memc.Options
 	cache       string
+	tuning      *memc.Tuning
+	tunes       bool   // what was found on this machine is used too
+	unfit       string // why the tuning that was asked for is not used
 	artifact    *artifact.Artifact
 	folder      string // the model folder, where it is one
 }
@@ -62,7 +66,12 @@ func (in *input) name() string {
 
 // open finds out what the source is and reads its parameters.
 func (s *source) open() (*input, error) {
-	in := &input{quantize: s.Quantize, cache: s.Cache}
+	in := &input{quantize: s.Quantize, cache: s.Cache, tunes: s.Tuning == ""}
+	if s.Tuning != "" && s.Tuning != "off" {
+		if err := in.readTuning(s.Tuning); err != nil {
+			return nil, err
+		}
+	}
 	if q := s.Quantize; q != "" && !slices.Contains(memc.Quantizations, q) {
 		return nil, usage("--quantize %s: weights are quantised as %s", q, strings.Join(memc.Quantizations, " or "))
 	}
@@ -180,7 +189,7 @@ func settingsOf(list []string) (map[string]json.RawMessage, error) {
 
 // options are the compiler's options for these targets.
 func (in *input) options(targets []string) memc.Options {
-	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Quantize: in.quantize, Cache: in.cache, Read: memc.ReadSpec}
+	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Quantize: in.quantize, Cache: in.cache, Tuning: in.tuning, Read: memc.ReadSpec}
 }
 
 // module elaborates the spec, or reads the artifact's graph.
@@ -246,8 +255,10 @@ func (s *source) program(a *app, e engine) (*program, error) {
 	return &program{p, in, seconds}, nil
 }
 
-// compile compiles the input, or takes what was compiled before.
+// compile compiles the input, or takes what was compiled before. It is the same on
+// all machines: what was tuned on this one is not used.
 func (in *input) compile(a *app, targets []string) (*artifact.Artifact, error) {
+	in.tunes = false
 	art, _, err := in.compileTimed(a, targets)
 	return art, err
 }
@@ -259,20 +270,48 @@ func (in *input) compileTimed(a *app, targets []string) (*artifact.Artifact, flo
 			return nil, 0, err
 		}
 	}
-	if in.artifact == nil {
-		kept, err := cache.Default()
+	warn := func(s string) { fmt.Fprintf(a.err, "warning: %s\n", s) }
+	if in.unfit != "" {
+		warn(in.unfit)
+	}
+	kept, err := cache.Default()
+	if err != nil {
+		return nil, 0, err
+	}
+	if in.tunes {
+		list, _, err := memc.ReadTuningDir(memc.TuningDir(kept))
 		if err != nil {
 			return nil, 0, err
 		}
-		return memc.CompileCached(a.ctx, kept, in.spec, in.options(targets))
+		in.tuning, _ = memc.NewTuning(list)
+	}
+	if in.artifact == nil {
+		o := in.options(targets)
+		o.Warn = warn
+		return memc.CompileCached(a.ctx, kept, in.spec, o)
 	}
 	begin := time.Now()
 	m, err := in.module()
 	if err != nil {
 		return nil, 0, err
 	}
-	art, err := memc.CompileModule(a.ctx, m, in.options(targets))
+	o := in.options(targets)
+	o.Warn = warn
+	art, err := memc.CompileModule(a.ctx, m, o)
 	return art, time.Since(begin).Seconds(), err
+}
+
+// readTuning reads a file of tuning. Records of other machines are not used.
+func (in *input) readTuning(file string) error {
+	list, err := memc.ReadTuningFile(file)
+	if err != nil {
+		return err
+	}
+	var unfit int
+	if in.tuning, unfit = memc.NewTuning(list); unfit > 0 && unfit == len(list) {
+		in.unfit = fmt.Sprintf("%s is not used: none of its %d records is for this machine (%s) and memc %s", file, unfit, memc.Machine(), memc.Version)
+	}
+	return nil
 }
 
 // load gives the weights of p: those that the flags name, else those of the

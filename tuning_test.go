@@ -1,0 +1,232 @@
+package memc_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/memc-lang/memc"
+	"github.com/memc-lang/memc/runtime/cache"
+)
+
+// someSizes are far from any target's own, odd ones among them.
+var someSizes = []memc.Sizes{
+	{Rows: 14, Cols: 32, MapElems: 256, AttendQ: 4, RecurRows: 8},
+	{Rows: 150, Cols: 500, MapElems: 1 << 16, AttendQ: 200, RecurRows: 130},
+	{Rows: 1, Cols: 7, MapElems: 1, AttendQ: 1, RecurRows: 1},
+}
+
+// TestForcedSizes: tile sizes change no bits, whole and in pieces.
+func TestForcedSizes(t *testing.T) {
+	targets := native(t)
+	eachCase(t, func(t *testing.T, c goldenCase) {
+		if c.Spec != "allmem" && c.Spec != "lact" {
+			return // one model with everything, and one with large products in its write
+		}
+		for _, target := range targets {
+			want := c.begin(t, programs(t, c.spec(), c.Set, memc.Options{}, target)[0], 2).rest(every(1 << 20))
+			for _, s := range someSizes {
+				p := programs(t, c.spec(), c.Set, memc.Options{Verify: true, Tuning: memc.Force(target, s), Warn: func(s string) { t.Error(s) }}, target)[0]
+				if p.Identity() == want.session.Program().Identity() {
+					t.Fatalf("%s: forced %s changes no kernel", target, s)
+				}
+				c.begin(t, p, 2).rest(every(1<<20)).same(want, target+", whole, "+s.String())
+				c.begin(t, p, 1).rest(random(5, 60)).same(want, target+", in pieces, "+s.String())
+			}
+		}
+	})
+}
+
+func record(kernel string, sizes ...memc.Sizes) memc.TunedKernel {
+	k := memc.TunedKernel{Kernel: memc.HashKernel(kernel), Schedule: "map", Machine: memc.Machine(), Target: "avx2", Compiler: memc.Version}
+	for i, s := range sizes {
+		k.Choices = append(k.Choices, memc.TunedSizes{Sizes: s, Time: 0.5 + 0.1*float64(i)})
+	}
+	return k
+}
+
+func TestTuningRecords(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tuning")
+	if list, faulty, err := memc.ReadTuningDir(dir); len(list)+len(faulty) > 0 || err != nil {
+		t.Fatalf("of no folder: %v, %v, %v", list, faulty, err)
+	}
+	one, none, old := record("one", memc.Sizes{Rows: 28}, memc.Sizes{Cols: 64}), record("two"), record("one", memc.Sizes{Rows: 14})
+	old.Compiler = "0.0.0"
+	foreign := record("one", memc.Sizes{Rows: 7})
+	foreign.Machine = "another"
+	for _, k := range []memc.TunedKernel{one, none, old, foreign, one} {
+		if err := memc.WriteTuned(dir, k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, faulty, err := memc.ReadTuningDir(dir)
+	if len(list) != 4 || len(faulty) > 0 || err != nil {
+		t.Fatalf("%v, %v, %v", list, faulty, err)
+	}
+	if _, unfit := memc.NewTuning(list); unfit != 2 {
+		t.Errorf("%d records do not fit, want 2", unfit)
+	}
+	file := filepath.Join(t.TempDir(), "spec.tuning")
+	if err := memc.WriteTuningFile(file, list); err != nil {
+		t.Fatal(err)
+	}
+	first, _ := os.ReadFile(file)
+	back, err := memc.ReadTuningFile(file)
+	if err != nil || len(back) != 4 {
+		t.Fatalf("%v, %v", back, err)
+	}
+	back[0], back[3] = back[3], back[0]
+	if err := memc.WriteTuningFile(file, back); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := os.ReadFile(file); string(again) != string(first) {
+		t.Errorf("the same records in another order give another file:\n%s\n%s", first, again)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "damaged.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := memc.PruneTuning(dir); n != 2 || err != nil {
+		t.Errorf("%d files pruned (%v), want the damaged one and that of another version", n, err)
+	}
+	if list, faulty, _ := memc.ReadTuningDir(dir); len(list) != 3 || len(faulty) != 0 {
+		t.Errorf("after pruning: %v, %v", list, faulty)
+	}
+	for _, bad := range []memc.TunedKernel{{}, record("x", memc.Sizes{Rows: -1}), record("x", memc.Sizes{MapElems: 1 << 30})} {
+		if err := memc.WriteTuned(dir, bad); err == nil {
+			t.Errorf("%v is kept", bad)
+		}
+	}
+}
+
+// TestHostileTuning: files from elsewhere are refused with a sentence.
+func TestHostileTuning(t *testing.T) {
+	hash := strings.Repeat("ab", 32)
+	kernel := func(choices string) string {
+		return fmt.Sprintf(`{"kernel":%q,"schedule":"map","machine":"m","target":"avx2","compiler":"1","choices":%s}`, hash, choices)
+	}
+	for name, text := range map[string]string{
+		"empty":         "",
+		"no JSON":       "\x00\xff",
+		"a list":        "[1]",
+		"unknown field": `{"tuned":[],"run":"me"}`,
+		"two values":    `{"tuned":[]}{}`,
+		"no kernel":     `{"tuned":[{}]}`,
+		"no hash":       strings.Replace(`{"tuned":[`+kernel("[]")+`]}`, hash, "../../x", 1),
+		"negative":      `{"tuned":[` + kernel(`[{"sizes":{"rows":-5},"time":0.5}]`) + `]}`,
+		"huge":          `{"tuned":[` + kernel(`[{"sizes":{"cols":1000000000},"time":0.5}]`) + `]}`,
+		"overflow":      `{"tuned":[` + kernel(`[{"sizes":{"cols":1e30},"time":0.5}]`) + `]}`,
+		"no time":       `{"tuned":[` + kernel(`[{"sizes":{"cols":64},"time":0}]`) + `]}`,
+		"many":          `{"tuned":[` + kernel("["+strings.Repeat(`{"sizes":{},"time":0.5},`, 99)+`{"sizes":{},"time":0.5}]`) + `]}`,
+		"deep":          strings.Repeat(`{"tuned":[`, 100000),
+		"long":          `{"tuned":[` + strings.Repeat(" ", 1<<24) + `]}`,
+	} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, hash+".json")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if list, err := memc.ReadTuningFile(file); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v, %v", name, list, err)
+		}
+		list, faulty, err := memc.ReadTuningDir(dir)
+		if len(list) > 0 || len(faulty) != 1 || err != nil {
+			t.Errorf("%s as a record: %v, %v, %v", name, list, faulty, err)
+		}
+	}
+}
+
+// TestTuningProcesses lets processes write the same records at once.
+func TestTuningProcesses(t *testing.T) {
+	if dir := os.Getenv("TUNING_TEST_DIR"); dir != "" {
+		for i := range 20 {
+			if err := memc.WriteTuned(dir, record(fmt.Sprint(i%3), memc.Sizes{Rows: 1 + i})); err != nil {
+				t.Fatal(err)
+			}
+			if list, faulty, err := memc.ReadTuningDir(dir); len(list) == 0 || len(faulty) > 0 || err != nil {
+				t.Fatalf("%v, %v, %v", list, faulty, err)
+			}
+		}
+		return
+	}
+	dir := filepath.Join(t.TempDir(), "tuning")
+	var group sync.WaitGroup
+	for range 3 {
+		group.Go(func() {
+			cmd := exec.Command(os.Args[0], "-test.run=^TestTuningProcesses$")
+			cmd.Env = append(os.Environ(), "TUNING_TEST_DIR="+dir)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	group.Wait()
+	if list, faulty, err := memc.ReadTuningDir(dir); len(list) != 3 || len(faulty) > 0 || err != nil {
+		t.Errorf("%v, %v, %v", list, faulty, err)
+	}
+}
+
+// TestTuningUsed: a record of one kernel changes that kernel alone, gives another
+// artifact from the cache, and gives way where it does not compile.
+func TestTuningUsed(t *testing.T) {
+	target := native(t)[0]
+	o := memc.Options{Targets: []string{target}, Set: map[string]json.RawMessage{"K": json.RawMessage("64"), "N": json.RawMessage("256")}}
+	const spec = "specs/bench/contract.spec"
+	m, err := memc.Load(spec, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = memc.Optimise(m, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	own, err := memc.Lower(m, target, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(kernel string, s ...memc.Sizes) *memc.Tuning {
+		k := record(kernel, s...)
+		k.Target = target
+		tuning, _ := memc.NewTuning([]memc.TunedKernel{k})
+		return tuning
+	}
+	for _, c := range []struct {
+		name    string
+		tuning  *memc.Tuning
+		changes bool
+	}{
+		{"its own record", with(own.Texts[0], memc.Sizes{Rows: 20}), true},
+		{"a record of another kernel", with("contract\nanother", memc.Sizes{Rows: 20}), false},
+		{"a record of no choice", with(own.Texts[0]), false},
+	} {
+		p := o
+		p.Tuning = c.tuning
+		got, err := memc.Lower(m, target, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if changed := got.Kernels[0].String() != own.Kernels[0].String(); changed != c.changes || got.Texts[0] != own.Texts[0] {
+			t.Errorf("%s: the kernel changes: %t, want %t", c.name, changed, c.changes)
+		}
+	}
+	kept, err := cache.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, tuning := range []*memc.Tuning{nil, with(own.Texts[0], memc.Sizes{Rows: 20}), with(own.Texts[0], memc.Sizes{Rows: 30}), nil} {
+		p := o
+		p.Tuning = tuning
+		a, _, err := memc.CompileCached(t.Context(), kept, spec, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[a.Identity(&a.Targets[0])] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("three tunings give %d artifacts from the cache", len(seen))
+	}
+}
