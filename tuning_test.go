@@ -1,6 +1,7 @@
 package memc_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/memc-lang/memc"
 	"github.com/memc-lang/memc/runtime/cache"
+	"github.com/memc-lang/memc/runtime/safetensors"
 )
 
 // someSizes are far from any target's own, odd ones among them.
@@ -35,11 +37,34 @@ func TestForcedSizes(t *testing.T) {
 				if p.Identity() == want.session.Program().Identity() {
 					t.Fatalf("%s: forced %s changes no kernel", target, s)
 				}
-				c.begin(t, p, 2).rest(every(1<<20)).same(want, target+", whole, "+s.String())
-				c.begin(t, p, 1).rest(random(5, 60)).same(want, target+", in pieces, "+s.String())
+				sameBits(t, c.begin(t, p, 2).rest(every(1<<20)), want, target+", whole, "+s.String())
+				sameBits(t, c.begin(t, p, 1).rest(random(5, 60)), want, target+", in pieces, "+s.String())
 			}
 		}
 	})
+}
+
+// sameBits compares outputs and states of two programs.
+func sameBits(t *testing.T, x, want *stream, how string) {
+	t.Helper()
+	for name, v := range want.out {
+		if !bytes.Equal(x.out[name].Data, v.Data) {
+			t.Errorf("%s: the output %s has other bits", how, name)
+		}
+	}
+	got, _, _, err := safetensors.Decode(x.state())
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, _, _, err := safetensors.Decode(want.state())
+	if err != nil || len(got) != len(state) {
+		t.Fatalf("%s: %d tensors of state, not %d (%v)", how, len(got), len(state), err)
+	}
+	for name, v := range state {
+		if !bytes.Equal(got[name].Data, v.Data) {
+			t.Errorf("%s: the state %s has other bits", how, name)
+		}
+	}
 }
 
 func record(kernel string, sizes ...memc.Sizes) memc.TunedKernel {
@@ -228,5 +253,50 @@ func TestTuningUsed(t *testing.T) {
 	}
 	if len(seen) != 3 {
 		t.Errorf("three tunings give %d artifacts from the cache", len(seen))
+	}
+}
+
+// TestTuningFails: sizes that do not compile give way to the next best, with a
+// sentence.
+func TestTuningFails(t *testing.T) {
+	target := native(t)[0]
+	const spec = "specs/bench/attend.spec"
+	o := memc.Options{Targets: []string{target}, Set: map[string]json.RawMessage{}}
+	for name, v := range map[string]string{"heads": "1", "kv_heads": "1", "head_dim": "5000", "window": "8"} {
+		o.Set[name] = json.RawMessage(v)
+	}
+	m, err := memc.Load(spec, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = memc.Optimise(m, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	own, err := memc.Lower(m, target, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []memc.TunedKernel
+	for _, text := range own.Texts {
+		k := record(text, memc.Sizes{AttendQ: 1024}, memc.Sizes{AttendQ: 28}) // tiles of 5 million elements are refused
+		k.Target = target
+		list = append(list, k)
+	}
+	var warned []string
+	identity := func(tuning *memc.Tuning) string {
+		o.Tuning, o.Warn = tuning, func(s string) { warned = append(warned, s) }
+		a, err := memc.Compile(t.Context(), spec, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Identity(&a.Targets[0])
+	}
+	tuning, _ := memc.NewTuning(list)
+	got := identity(tuning)
+	if len(warned) != 1 || !strings.Contains(warned[0], "do not compile") {
+		t.Errorf("it says %q", warned)
+	}
+	if want := identity(memc.Force(target, memc.Sizes{AttendQ: 28})); got != want {
+		t.Error("the next best sizes are not used")
 	}
 }

@@ -48,6 +48,7 @@ type tuner struct {
 	names    map[string]string    // a kernel's text → its name
 	order    []string             // texts, as the plan has them
 	found    map[string][]variant // by text, best first
+	varies   map[string]bool      // by text: some sizes change it
 	seen     map[string]float64   // seconds under the target's own sizes
 
 	tried   int
@@ -107,7 +108,7 @@ func (c *tuneCmd) tuner(a *app, dir string) (*tuner, error) {
 		return nil, err
 	}
 	t := &tuner{cmd: c, app: a, dir: dir, target: c.Target, in: in, options: in.options([]string{c.Target}), deadline: begin.Add(c.Budget),
-		names: map[string]string{}, found: map[string][]variant{}, seen: map[string]float64{}}
+		names: map[string]string{}, found: map[string][]variant{}, varies: map[string]bool{}, seen: map[string]float64{}}
 	if t.module, err = in.module(); err != nil {
 		return nil, err
 	}
@@ -157,7 +158,9 @@ func (t *tuner) contestant(tuning *memc.Tuning) (*contestant, error) {
 		unnamed := *k
 		unnamed.Name = ""
 		made := memc.Schedule(k.Name) + "\n" + unnamed.String()
-		c.changed[text] = made != text
+		if made != text {
+			c.changed[text], t.varies[text] = true, true
+		}
 	}
 	if tuning != nil && !slices.ContainsFunc(t.order, func(text string) bool { return c.changed[text] }) {
 		return c, nil // nothing to run
@@ -422,11 +425,11 @@ func (t *tuner) confirm() error {
 	return nil
 }
 
-// records are what is known of each kernel that was timed.
+// records are what is known of each kernel that was timed and has sizes.
 func (t *tuner) records() []memc.TunedKernel {
 	var out []memc.TunedKernel
 	for _, text := range t.order {
-		if t.seen[text] == 0 {
+		if t.seen[text] == 0 || !t.varies[text] {
 			continue
 		}
 		k := memc.TunedKernel{Kernel: memc.HashKernel(text), Schedule: memc.Schedule(t.names[text]), Machine: memc.Machine(), Target: t.target, Compiler: memc.Version}
