@@ -517,3 +517,10 @@ func (f *fn) intrinsic(name string, ret types.Type, args ...value.Value) value.V
 func (f *fn) fma(a, b, c value.Value) value.Value {
 	return f.intrinsic("llvm.fma.v16f32", vf32, a, b, c)
 }
+
+// none is whether a pointer is null.
+func (f *fn) none(ptr value.Value) value.Value {
+	i := ir.NewICmp(enum.IPredEQ, ptr, constant.NewNull(bytePtr))
+	f.emit(i)
+	return i
+}

@@ -8,6 +8,8 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
+
+	"github.com/memc-lang/memc/ir/ints"
 )
 
 // Control flow: loops test at their end, so that a turn has one branch.
@@ -120,3 +122,65 @@ func (f *fn) when(c value.Value, body func()) {
 
 // ret ends the function.
 func (f *fn) ret() { f.cur.Term = ir.NewRet(nil) }
+
+// merge gives what body does where c holds, and no elsewhere.
+func (f *fn) merge(c value.Value, body func() value.Value, no value.Value) value.Value {
+	pre, yes, exit := f.cur, f.f.NewBlock(""), ir.NewBlock("")
+	pre.Term = ir.NewCondBr(c, yes, exit)
+	f.cur = yes
+	f.push()
+	v := body()
+	f.pop()
+	f.cur.Term = ir.NewBr(exit)
+	out := ir.NewPhi(ir.NewIncoming(v, f.cur), ir.NewIncoming(no, pre))
+	exit.Parent = f.f
+	f.f.Blocks = append(f.f.Blocks, exit)
+	f.cur = exit
+	f.emit(out)
+	return out
+}
+
+// carryOn runs body for k = 0, turn, 2*turn, ... below n.
+func (f *fn) carryOn(n, turn value.Value, body func(k value.Value)) {
+	pre, head, exit := f.cur, f.f.NewBlock(""), ir.NewBlock("")
+	pre.Term = ir.NewCondBr(f.icmp(predicate[ints.Lt], c64(0), n), head, exit)
+	f.cur = head
+	k := ir.NewPhi(ir.NewIncoming(c64(0), pre))
+	f.emit(k)
+	body(k)
+	next := f.add(k, turn)
+	f.cur.Term = ir.NewCondBr(f.icmp(predicate[ints.Lt], next, n), head, exit)
+	k.Incs = append(k.Incs, ir.NewIncoming(next, f.cur))
+	exit.Parent = f.f
+	f.f.Blocks = append(f.f.Blocks, exit)
+	f.cur = exit
+}
+
+// advance runs body n > 0 times, with pointers that take a step each time.
+func (f *fn) advance(n value.Value, heads, steps, carry []value.Value, body func(heads, carry []value.Value) []value.Value) []value.Value {
+	pre, head, exit := f.cur, f.f.NewBlock(""), f.f.NewBlock("")
+	pre.Term = ir.NewBr(head)
+	f.cur = head
+	var phis []*ir.InstPhi
+	phi := func(from []value.Value) (in []value.Value) {
+		for _, v := range from {
+			p := ir.NewPhi(ir.NewIncoming(v, pre))
+			f.emit(p)
+			phis, in = append(phis, p), append(in, p)
+		}
+		return in
+	}
+	left := phi([]value.Value{n})[0]
+	at := phi(heads)
+	out := body(at, phi(carry))
+	next := []value.Value{f.sub(left, c64(1))}
+	for i, p := range at {
+		next = append(next, f.at(p, steps[i]))
+	}
+	f.cur.Term = ir.NewCondBr(f.icmp(predicate[ints.Ne], next[0], c64(0)), head, exit)
+	for i, v := range append(next, out...) {
+		phis[i].Incs = append(phis[i].Incs, ir.NewIncoming(v, f.cur))
+	}
+	f.cur = exit
+	return out
+}

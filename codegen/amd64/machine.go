@@ -12,7 +12,8 @@
 // rows padded to 16 elements (a tile of one column is a dense vector), or is a
 // view of a buffer where it is only read and the addresses allow it; tiles that
 // are never in use together share memory. Maps run in strips of 16 lanes with
-// the whole expression in registers. Products run in register tiles, one chain
+// the whole expression in registers; those that follow each other on tiles of
+// one shape run together. Products run in register tiles, one chain
 // of fused multiply-adds over k for each element, so that a result does not
 // depend on tile sizes, valid counts, views or workers. Nothing outside a
 // tile's valid region is ever stored to a buffer; up to 64 bytes behind a

@@ -31,10 +31,19 @@ func scaling(body []kernel.Stmt) *kernel.Map {
 	}
 	m, ok := body[0].(*kernel.Map)
 	d, and := body[1].(*kernel.Dot)
-	if !ok || !and || !d.Acc || d.Dst != m.Dst || turned(d) || m.Dst.Elem != kernel.F32 || m.Dst.Cols == 1 || scaleOf(m) == nil {
+	if !ok || !and || !d.Acc || !summed(d) || d.Dst != m.Dst || turned(d) || m.Dst.Elem != kernel.F32 || m.Dst.Cols == 1 || scaleOf(m) == nil {
 		return nil
 	}
 	return m
+}
+
+// summed says that a product surely sums over something: over nothing it would
+// leave the rows as they are, unscaled.
+func summed(d *kernel.Dot) bool {
+	if d.TransA {
+		return d.A.ValidRows == nil
+	}
+	return d.A.ValidCols == nil
 }
 
 // scaleOf is the column c of a map t = t * c.

@@ -1,0 +1,189 @@
+package amd64
+
+import (
+	"fmt"
+
+	"github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/constant"
+	"github.com/llir/llvm/ir/types"
+	"github.com/llir/llvm/ir/value"
+
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// The loops of a product over register tiles. A tile's rows of A stay in the
+// nearest cache while B's columns go by in one sequence; rows enough to share it
+// get a widened copy of a B that is not f32.
+
+// blockK is how many steps of k a tile takes before the next one: a tile's rows
+// of A should stay in the nearest cache while B's columns go by.
+const blockK = 1024
+
+// blockWide is blockK where B is widened first: so many rows of two vectors fill
+// two thirds of the nearest cache.
+const blockWide = 256
+
+// ahead is how many steps of k B is fetched before its use: it comes from L2, in
+// one sequence, which the processor's own prefetching follows too late. Few rows
+// in a loop are done with B too soon for that: they fetch what the next turn
+// reads in its place.
+const ahead = 12
+
+// productKey names a product by the right operand's type in memory and the
+// vectors in its panels; nothing else of it is constant.
+type productKey struct {
+	elem     kernel.Elem
+	perPanel int64
+}
+
+// product is the function that computes a product of operands in place:
+//
+//	product(a, bytes between its rows, bytes between its columns,
+//	        b, bytes between its rows, bytes between its panels, k,
+//	        dst, bytes between its rows, rows, vectors of columns, add to dst,
+//	        what dst's rows are multiplied by first or null,
+//	        bytes from what is read of b to what is fetched,
+//	        room for blockWide rows of two vectors unless b is f32)
+func (m *module) product(key productKey) *ir.Func {
+	if f := m.products[key]; f != nil {
+		return f
+	}
+	p := product{key: key}
+	param := func(name string, t types.Type) *ir.Param { return ir.NewParam(name, t) }
+	pa, pb, dst := param("a", bytePtr), param("b", bytePtr), param("dst", bytePtr)
+	aRow, aStep, bStep, bPanel := param("a.row", i64), param("a.step", i64), param("b.step", i64), param("b.panel", i64)
+	depth, dstRow, rows, vecs, acc := param("k", i64), param("dst.row", i64), param("rows", i64), param("vecs", i64), param("acc", bit)
+	keep, fetch, wide := param("keep", bytePtr), param("fetch", i64), param("wide", bytePtr)
+	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d", key.elem, key.perPanel*lanes), types.Void,
+		pa, aRow, aStep, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc, keep, fetch, wide)
+	f.private()
+	m.products[key] = f.f
+	p.fn, p.aRow, p.aStep, p.bStep, p.bPanel, p.dst, p.dstRow, p.rows, p.vecs = f, aRow, aStep, bStep, bPanel, dst, dstRow, rows, vecs
+	p.fetch = fetch
+
+	p.from = c64(0)
+	piece := func(turn value.Value, tiles func()) {
+		f.carryOn(depth, turn, func(k value.Value) {
+			p.a = f.at(pa, f.mul(k, aStep))
+			p.b = f.at(pb, f.mul(k, bStep))
+			p.depth = f.smin(f.sub(depth, k), turn)
+			later := f.icmp(predicate[ints.Ne], k, c64(0))
+			p.acc = f.bin(or, acc, later)
+			p.keep = f.choose(later, constant.NewNull(bytePtr), keep)
+			tiles()
+		})
+	}
+	// Rows enough to share it are worth a widened copy of B.
+	if tall := int64(2 * m.machine.Micro[0].Rows); key.elem != kernel.F32 && key.perPanel%2 == 0 {
+		p.from = f.merge(f.icmp(predicate[ints.Le], c64(tall), rows), func() value.Value {
+			piece(c64(blockWide), func() { p.wideTiles(wide) })
+			return f.bin(and, vecs, c64(-2))
+		}, c64(0))
+	}
+	// One tile of rows reads B once however k is cut: then it is not cut.
+	few := f.icmp(predicate[ints.Le], rows, c64(int64(m.machine.Micro[0].Rows)))
+	piece(f.choose(few, depth, c64(blockK)), p.tiles)
+	// A product over nothing is 0.
+	nothing := f.bin(and, f.icmp(predicate[ints.Le], depth, c64(0)), f.bin(xor, acc, constant.True))
+	f.when(nothing, func() {
+		f.count(c64(0), rows, 1, func(r value.Value) {
+			row := f.at(dst, f.mul(r, dstRow))
+			f.count(c64(0), vecs, 1, func(v value.Value) { f.store(vnum(0), row, f.mul(v, c64(lanes*4))) })
+		})
+	})
+	f.ret()
+	return f.f
+}
+
+// product emits the loops over register tiles for a part of k.
+type product struct {
+	*fn
+	key                                 productKey
+	a, aRow, aStep, b, bStep, bPanel    value.Value
+	depth, dst, dstRow, rows, vecs, acc value.Value
+	from                                value.Value // the first vector of columns
+	keep                                value.Value // scales of rows, or null
+	fetch                               value.Value // bytes to what is fetched of b
+}
+
+// wideTiles covers pairs of vectors of columns with register tiles that read a
+// copy of B, widened.
+func (p *product) wideTiles(wide value.Value) {
+	size := int64(p.key.elem.Size())
+	p.count(c64(0), p.bin(and, p.vecs, c64(-2)), 2, func(v value.Value) {
+		right := p.column(v)
+		p.count(c64(0), p.depth, 1, func(k value.Value) {
+			row, to := p.at(right, p.mul(k, p.bStep)), p.at(wide, p.mul(k, c64(2*lanes*4)))
+			p.prefetch(row, p.mul(p.bStep, c64(4*ahead)))
+			for i := range int64(2) {
+				p.store(p.widened(p.load(vectorOf(p.key.elem), row, c64(i*lanes*size))), to, c64(i*lanes*4))
+			}
+		})
+		dst := p.at(p.dst, p.mul(v, c64(lanes*4)))
+		p.bands(func(s Shape, from, to value.Value) {
+			micro := p.micro(microKey{Shape{s.Rows, min(s.Vecs, 2)}, kernel.F32})
+			for w := 0; w < 2; w += min(s.Vecs, 2) {
+				p.count(from, to, int64(s.Rows), func(r value.Value) {
+					p.call(micro, p.at(p.a, p.mul(r, p.aRow)), p.aRow, p.aStep, p.at(wide, c64(int64(w)*lanes*4)), c64(2*lanes*4), p.depth,
+						p.at(p.at(dst, c64(int64(w)*lanes*4)), p.mul(r, p.dstRow)), p.dstRow, c64(0), p.acc, p.keepAt(r), c64(0))
+				})
+			}
+		})
+	})
+}
+
+// keepAt is where the scales of the rows from r on are; null where there are none.
+func (p *product) keepAt(r value.Value) value.Value {
+	return p.choose(p.none(p.keep), p.keep, p.at(p.keep, p.mul(r, c64(4))))
+}
+
+// column is where the columns of a vector begin in B.
+func (p *product) column(v value.Value) value.Value {
+	q, _ := p.floorDivConst(v, p.key.perPanel, true, false)
+	_, in := p.floorDivConst(v, p.key.perPanel, true, true)
+	return p.at(p.b, p.add(p.mul(q, p.bPanel), p.mul(in, c64(lanes*int64(p.key.elem.Size())))))
+}
+
+// bands yields the rows that register tiles of each height cover: the tallest as
+// many as they fill, then lower ones.
+func (p *product) bands(yield func(s Shape, from, to value.Value)) {
+	var row value.Value = c64(0)
+	for _, s := range p.machine.Micro {
+		q, _ := p.floorDivConst(p.sub(p.rows, row), int64(s.Rows), true, false)
+		end := p.add(row, p.mul(q, c64(int64(s.Rows))))
+		p.when(p.icmp(predicate[ints.Lt], row, end), func() { yield(s, row, end) })
+		row = end
+	}
+}
+
+// tiles covers the result with register tiles.
+func (p *product) tiles() {
+	p.when(p.icmp(predicate[ints.Lt], p.from, p.vecs), func() { p.bands(p.band) })
+}
+
+// band covers rows [from, to) with register tiles of one height, the widest
+// first. The tile's rows of A stay in the nearest cache while B's columns go by.
+func (p *product) band(s Shape, from, to value.Value) {
+	v := p.from
+	for w := s.Vecs; w > 0; w /= 2 {
+		// A tile of more than two vectors takes them in pairs at one distance.
+		if int64(w) > p.key.perPanel && p.key.perPanel != 2 {
+			continue
+		}
+		span := p.bPanel
+		if p.key.perPanel != 2 {
+			span = c64(2 * lanes * int64(p.key.elem.Size()))
+		}
+		end := p.add(p.from, p.bin(and, p.sub(p.vecs, p.from), c64(-int64(w))))
+		micro := p.micro(microKey{Shape{s.Rows, w}, p.key.elem})
+		first := v
+		p.count(from, to, int64(s.Rows), func(r value.Value) {
+			left, dst, keep := p.at(p.a, p.mul(r, p.aRow)), p.at(p.dst, p.mul(r, p.dstRow)), p.keepAt(r)
+			p.count(first, end, int64(w), func(v value.Value) {
+				p.call(micro, left, p.aRow, p.aStep, p.column(v), p.bStep, p.depth, p.at(dst, p.mul(v, c64(lanes*4))), p.dstRow, span, p.acc, keep, p.fetch)
+			})
+		})
+		v = end
+	}
+}
