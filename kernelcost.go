@@ -95,7 +95,13 @@ func (w *groupWalk) groups(list []ir.Group, times int64) {
 					adds, added = adds+1, added+n
 				}
 			})
+			first := len(w.costs)
 			w.groups(body.Groups, turns)
+			if len(g.Nodes) > 1 { // a hybrid: the scan's one kernel does the rest too
+				c := w.cost(ir.Group{Nodes: slices.Delete(slices.Clone(g.Nodes), k, k+1)}, 1)
+				w.costs[first].Flops += c.Flops
+				w.costs[first].Bytes += c.Bytes
+			}
 			if body.Write != nil {
 				w.nodes, w.adding = w.adding, w.nodes
 				w.block = added

@@ -61,7 +61,7 @@ func TestKernelCosts(t *testing.T) {
 		if c.flops != 0 && want.Flops != c.flops {
 			t.Errorf("%s: %d flops, want %d", c.spec, want.Flops, c.flops)
 		}
-		if d := float64(sum-want.Flops) / float64(want.Flops); d < -0.1 || d > 0.01 {
+		if d := float64(sum-want.Flops) / float64(want.Flops); d < -0.01 || d > 0.01 {
 			t.Errorf("%s: the kernels have %d flops together, the call has %d", c.spec, sum, want.Flops)
 		}
 	}

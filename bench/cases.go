@@ -11,17 +11,19 @@ import (
 // entry is an element of a file of cases. A list of values stands for a case
 // with each of them.
 type entry struct {
-	Work   string                     `json:"work"`
-	Spec   string                     `json:"spec"`
-	Config string                     `json:"config"` // a file with the spec's parameters
-	Set    map[string]json.RawMessage `json:"set"`    // parameters: a value or a list of values
-	Tokens []int                      `json:"tokens"` // of a call, or
-	Decode []int                      `json:"decode"` // so many calls of one token
-	At     []int                      `json:"at"`     // from a position
-	Check  int                        `json:"check"`  // rows to compare with the interpreter; 0: what memc bench thinks
-	Repeat int                        `json:"repeat"` // runs in a round; 0: likewise
-	Rounds int                        `json:"rounds"` // at most so many
-	Peer   string                     `json:"peer"`   // the question that peers are asked, with {parameters}
+	Work     string                     `json:"work"`
+	Spec     string                     `json:"spec"`
+	Config   string                     `json:"config"`   // a file with the spec's parameters
+	Set      map[string]json.RawMessage `json:"set"`      // parameters: a value or a list of values
+	Cache    []string                   `json:"cache"`    // what keys and values are kept as
+	Quantize []string                   `json:"quantize"` // what weights are quantised as; "": they are not
+	Tokens   []int                      `json:"tokens"`   // of a call, or
+	Decode   []int                      `json:"decode"`   // so many calls of one token
+	At       []int                      `json:"at"`       // from a position
+	Check    int                        `json:"check"`    // rows to compare with the interpreter; 0: what memc bench thinks
+	Repeat   int                        `json:"repeat"`   // runs in a round; 0: likewise
+	Rounds   int                        `json:"rounds"`   // at most so many
+	Peer     string                     `json:"peer"`     // the question that peers are asked, with {parameters}
 }
 
 // benchCase is one row of the table, but for the number of threads.
@@ -82,6 +84,11 @@ func (e *entry) cases() ([]benchCase, error) {
 			choices = append(choices, choice{c.name, strings.Fields(strings.Trim(fmt.Sprint(c.values), "[]"))})
 		}
 	}
+	for _, c := range []choice{{"cache", e.Cache}, {"quantize", e.Quantize}} {
+		if len(c.values) > 0 {
+			choices = append(choices, c)
+		}
+	}
 	var out []benchCase
 	var walk func(rest []choice, chosen [][2]string)
 	walk = func(rest []choice, chosen [][2]string) {
@@ -113,7 +120,10 @@ func (e *entry) one(chosen [][2]string) benchCase {
 		name, value := x[0], x[1]
 		shown := strings.Trim(value, `"`)
 		switch name {
-		case "at", "tokens", "decode":
+		case "at", "tokens", "decode", "cache", "quantize":
+			if value == "" {
+				continue
+			}
 			c.args = append(c.args, "--"+name, value)
 		default:
 			c.args = append(c.args, "--set", name+"="+value)
