@@ -235,8 +235,27 @@ func (b *block) dot(n *ir.Node, rd, cd string) *kernel.Tile {
 	// The right operand wants its columns adjacent: [k, n] rather than [n, k].
 	left, swappedA := b.operand(x, rd, over, false)
 	right, swappedB := b.operand(y, over, cd, true)
-	b.emit(p, &kernel.Dot{Dst: dst, A: left, B: right, TransA: swappedA, TransB: swappedB, Acc: acc, Note: note(n)})
+	s := &kernel.Dot{Dst: dst, A: left, B: right, TransA: swappedA, TransB: swappedB, Acc: acc, Group: group(n), Note: note(n)}
+	if s.Group > 0 {
+		s.Operands = b.sc.lw.Products
+	}
+	b.emit(p, s)
 	return dst
+}
+
+// group is how many of a product's terms may be summed in another order. A
+// dimension of the spec's is in one tile as a whole. Rows are not: where a tile of
+// them begins depends on tile sizes and on how a stream is cut.
+func group(n *ir.Node) int {
+	over := n.Attr.Over[0]
+	for _, x := range terms(n) {
+		for _, d := range x.Type.Dims {
+			if d.Name == over && d.Static() {
+				return d.Size
+			}
+		}
+	}
+	return 0
 }
 
 // begin gives a sum over the walked rows its first value: 0, or what earlier

@@ -27,6 +27,9 @@ type Options struct {
 	Slab   int    // the most base rows of one call
 	Tiling Tiling
 	Fuse   bool // false: every node a kernel of its own, for tests
+	// Products is what operands of products are rounded to: F32, or BF16. Sums of
+	// rows stay sums of f32.
+	Products elem.Type
 	// Choose gives the tile sizes of single kernels, by their Program.Texts; nil:
 	// Tiling for all. Panel and MaxNear stay Tiling's, as does what is fused; sizes
 	// for which a group has no layout give way to Tiling.

@@ -1,6 +1,10 @@
 package ptx
 
-import "github.com/memc-lang/memc/ir/kernel"
+import (
+	"fmt"
+
+	"github.com/memc-lang/memc/ir/kernel"
+)
 
 // patch is the most rows and columns of a product that one thread computes at
 // a time: 16 sums in registers for 8 loads.
@@ -14,6 +18,10 @@ const patch = 4
 // Each element is one chain of fused multiply-adds over k in ascending order.
 func (p *printer) dot(s *kernel.Dot) {
 	c := &p.c
+	if s.Operands != kernel.F32 {
+		c.fail(fmt.Errorf("products of %s operands are not printed for GPUs", s.Operands))
+		return
+	}
 	m, n := p.rows(s.Dst), p.cols(s.Dst)
 	k := p.cols(s.A)
 	if s.TransA {

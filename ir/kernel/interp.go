@@ -457,6 +457,9 @@ func (m *machine) dot(s *Dot) {
 				br, bc = c, k
 			}
 			x, y := m.get(a, ar, ac).f, m.get(b, br, bc).f
+			if s.Operands == BF16 {
+				x, y = toBF16(x), toBF16(y)
+			}
 			if m.Chain32 {
 				sum.f = fma32(x, y, sum.f)
 			} else {

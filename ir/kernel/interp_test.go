@@ -71,6 +71,34 @@ func TestOffset(t *testing.T) {
 	}
 }
 
+// TestDotOperands: operands of a product are rounded before they meet, sums are
+// not.
+func TestDotOperands(t *testing.T) {
+	ks, err := Parse(`kernel k(x: f32[2], y: f32[1] write) ints() {
+  tile a: f32[1,2]
+  tile b: f32[2,1]
+  tile s: f32[1,1]
+  part grid() {
+    a = load x[c]
+    b = load x[r]
+    s = dot(a, b as bf16)
+    store y[0] = s
+  }
+}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, y := make(Memory, 8+64), make(Memory, 4+64)
+	x.SetFloat(F32, 0, 1+1.0/512+1.0/1024) // its neighbours are 1 and 1 + 1/128
+	x.SetFloat(F32, 1, 1.0/64)
+	if err := ks[0].Run([]Memory{x, y}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := y.Float(F32, 0); got != 1+1.0/4096 {
+		t.Errorf("the sum is %v", got)
+	}
+}
+
 // TestBF16 goes through all patterns: a value comes back, and what lies
 // between two goes to the nearer one, at the middle to the even one.
 func TestBF16(t *testing.T) {

@@ -177,13 +177,21 @@ type Map struct {
 // Dot computes Dst = A·B, or Dst += A·B where Acc is set. A is [M,K], or [K,M]
 // where TransA; B is [K,N], or [N,K] where TransB. Every element is one chain
 // of fused multiply-adds over k in ascending order, starting from Dst's element
-// or from 0: the result does not depend on tile sizes. Where B was loaded from a
-// quantised buffer, a target may sum the codes of each of its groups in a chain
-// of their own and add that sum times the scale. Valid counts of K agree.
+// or from 0: the result does not depend on tile sizes. Two things may loosen
+// that. Group > 1 says that the tile's first k lies at a multiple of Group in the
+// whole sum: a target may then sum each Group of ks, from the first on, in a
+// fixed order of its own before it is added. Where B was loaded from a quantised
+// buffer, a target may sum the codes of each of its groups in a chain of their
+// own and add that sum times the scale. Valid counts of K agree.
+//
+// Operands is F32, or BF16 where every element of A and B is rounded to bf16,
+// to nearest even, before it is multiplied; sums stay f32.
 type Dot struct {
 	Dst, A, B      *Tile
 	TransA, TransB bool
 	Acc            bool
+	Group          int
+	Operands       Elem
 	Note           string
 }
 

@@ -136,6 +136,11 @@ func (m Memory) SetInt(e Elem, i, v int64) {
 	binary.LittleEndian.PutUint64(b, uint64(v))
 }
 
+// toBF16 is the bf16 nearest to f.
+func toBF16(f float64) float64 {
+	return float64(math.Float32frombits(uint32(bf16(float32(f))) << 16))
+}
+
 // bf16 rounds to nearest even; a NaN stays a NaN.
 func bf16(f float32) uint16 {
 	bits := math.Float32bits(f)

@@ -395,6 +395,12 @@ func (p *parser) assignment() Stmt {
 		s.A, s.TransA = p.operand()
 		p.expect(",")
 		s.B, s.TransB = p.operand()
+		if p.accept("as") {
+			s.Operands = p.elem()
+		}
+		if p.accept("by") {
+			s.Group = p.size()
+		}
 		p.expect(")")
 		s.Note = p.note()
 		return s

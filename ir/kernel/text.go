@@ -16,7 +16,7 @@ import (
 //	  part grid(i: n step 64) {
 //	    a = load x[i + r, c]            // mixer.spec:12 local.q
 //	    b = load e[x, c] gather ids
-//	    s = dot(a, b')                  and s += dot(a', b)
+//	    s = dot(a, b')                  and s += dot(a', b as bf16 by 64)
 //	    m = sum(s over cols)            and largest(s over rows)
 //	    t = transpose(s)
 //	    u = slice s[0, 32]
@@ -30,8 +30,9 @@ import (
 //	  }
 //	}
 //
-// /32 is a buffer's panel, a prime transposes an operand, and a comment behind
-// a statement is its note; other comments are lost. Indices, counts and tests
+// /32 is a buffer's panel, a prime transposes an operand, "as" gives a product's
+// Operands and "by" its Group, and a comment behind a statement is its note;
+// other comments are lost. Indices, counts and tests
 // are in the language of ir/ints. In maps, + - * / < <= == && || ! and the
 // names of valName stand for the operators; numbers are the shortest decimals
 // that give the same f32, inf, nan, or bits(0x...) for other NaNs.
@@ -200,7 +201,14 @@ func (p *printer) head(s Stmt) {
 		if s.Acc {
 			op = "+="
 		}
-		p.f("%s %s dot(%s%s, %s%s)", s.Dst.Name, op, s.A.Name, prime(s.TransA), s.B.Name, prime(s.TransB))
+		p.f("%s %s dot(%s%s, %s%s", s.Dst.Name, op, s.A.Name, prime(s.TransA), s.B.Name, prime(s.TransB))
+		if s.Operands != F32 {
+			p.f(" as %s", s.Operands)
+		}
+		if s.Group != 0 {
+			p.f(" by %d", s.Group)
+		}
+		p.WriteString(")")
 	case *Reduce:
 		over := "cols"
 		if s.OverRows {

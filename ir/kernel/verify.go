@@ -429,6 +429,12 @@ func (v *verifier) dot(s *Dot) {
 	} else if !sameCount(ka, kb) {
 		v.faultf("of the products, %s has %s valid, but %s has %s", s.A.Name, ka, s.B.Name, kb)
 	}
+	if s.Operands != F32 && s.Operands != BF16 {
+		v.faultf("operands of products are %s or %s, not %s", F32, BF16, s.Operands)
+	}
+	if s.Group < 0 {
+		v.faultf("groups of %d products", s.Group)
+	}
 	v.shape(s.Dst, m.size, n.size)
 	v.covers(m, rows(s.Dst))
 	v.covers(n, cols(s.Dst))
