@@ -35,6 +35,8 @@ func TestRowNumbers(t *testing.T) {
 		{"row(if n < 2 then n else m)", []int32{0, 5}, []int32{3, 16}, nil, "the value 16 at position 1"},
 		{"row(n * m)", []int32{2, far, far}, []int32{5, 1, -1}, []int32{10, 15, 0}, ""},
 		{"row((n * 31 + shift(m, 1)) mod rows)", []int32{1, 2, -1}, []int32{4, far, 0}, []int32{15, 2, 1}, ""},
+		{"row((n as f32 * 2) as i32)", []int32{3, far, -far}, []int32{0, 0, 0}, []int32{6, 15, 0}, ""},
+		{"row(n as f32 as i32)", []int32{3, far, -far}, []int32{0, 0, 0}, []int32{3, 15, 0}, ""},
 		{"row(shift(n, 1))", []int32{7, 9, 2}, []int32{0, 0, 0}, []int32{0, 7, 9}, ""},
 	} {
 		for _, target := range native(t) {

@@ -63,6 +63,9 @@ func (e *elab) trace(pos lexer.Position, op string, a, b value) value {
 	if !ok {
 		return badV{}
 	}
+	if op == "/" {
+		x, y = e.numbers(x), e.numbers(y)
+	}
 	floating := x.Type.Elem.Float()
 	if op == "/" && !floating {
 		return e.errorf(pos, "/ divides floating values, found %s and %s; integers have div and mod", a.what(), b.what())
@@ -83,6 +86,7 @@ func (e *elab) apply(pos lexer.Position, a, b value) value {
 	if !ok {
 		return badV{}
 	}
+	x, y = e.numbers(x), e.numbers(y)
 	if len(x.Type.Dims) == 0 {
 		return e.errorf(pos, "@ sums over the last dimension of its left side, which has none: %s", x.Type)
 	}

@@ -172,6 +172,9 @@ func (e *elab) fit(pos lexer.Position, what string, free []*name, p *par, v valu
 		if !ok {
 			return badV{}
 		}
+		if t.Float() {
+			n = e.numbers(n)
+		}
 		if n.Type.Elem != t && !(n.Type.Elem.Float() && t.Float()) {
 			return e.errorf(pos, "%s wants %s to be %s, found %s", what, p.Name.Text, t, n.Type)
 		}

@@ -31,7 +31,8 @@ type elab struct {
 	decls   map[string]*declared
 	clocks  []*ir.Clock // base and woven, parents first
 	weights map[string]*ir.Node
-	rowInts map[string]rowInt // what the variables of masks stand for, beside i and j
+	rowInts map[string]rowInt     // what the variables of masks stand for, beside i and j
+	choices map[*ir.Node]*ir.Node // a choice between static integers, and the same between numbers
 	steps   int
 	stopped bool
 
@@ -134,11 +135,24 @@ func (e *elab) visible(c *ir.Clock) bool {
 	return c == e.scan.clock || c.Of == e.scan.clock
 }
 
-// number gives a node for an operand of arithmetic; a static number takes the
-// kind of the other operand.
+// numbers gives a choice between static integers as one between numbers, for
+// where these are wanted, and any other node as it is.
+func (e *elab) numbers(n *ir.Node) *ir.Node {
+	if m := e.choices[n]; m != nil {
+		return m
+	}
+	return n
+}
+
+// number gives a node for an operand of arithmetic; a static number, and a choice
+// between static integers, take the kind of the other operand.
 func (e *elab) number(pos lexer.Position, v value, other value) (*ir.Node, bool) {
+	t, traced := other.(tensorV)
 	switch v := v.(type) {
 	case tensorV:
+		if _, static := other.(floatV); static || traced && t.Type.Elem.Float() {
+			return e.numbers(v.Node), true
+		}
 		return v.Node, true
 	case badV:
 		return nil, false
@@ -147,7 +161,7 @@ func (e *elab) number(pos lexer.Position, v value, other value) (*ir.Node, bool)
 		return e.b.Must("const", ir.Attr{Value: map[boolV]float64{true: 1}[v], Elem: elem.Bool}), true
 	}
 	e.b.At = []ir.Pos{place(pos)}
-	if t, ok := other.(tensorV); ok && (t.Type.Elem == elem.I64 || t.Type.Elem == elem.I32) {
+	if traced && (t.Type.Elem == elem.I64 || t.Type.Elem == elem.I32) {
 		if k, ok := intOf(v); ok {
 			if k > 1<<53 || k < -1<<53 {
 				e.errorf(pos, "the integer %d does not fit", k)
@@ -155,8 +169,10 @@ func (e *elab) number(pos lexer.Position, v value, other value) (*ir.Node, bool)
 			}
 			return e.b.I(k), true
 		}
-		e.errorf(pos, "expected an integer, found %s", v.what())
-		return nil, false
+		if e.choices[t.Node] == nil {
+			e.errorf(pos, "expected an integer, found %s", v.what())
+			return nil, false
+		}
 	}
 	if f, ok := floatOf(v); ok {
 		return e.b.F(f), true

@@ -260,6 +260,23 @@ func (e *elab) pick(x *ifExpr, c *ir.Node, a, b value) value {
 		}
 		return out
 	}
+	e.b.At = []ir.Pos{place(x.Pos)}
+	ia, oka := e.chosen(a)
+	ib, okb := e.chosen(b)
+	if !oka || !okb {
+		return e.choose(x, c, a, b)
+	}
+	whole, ok1 := e.make(x.Pos, "select", ir.Attr{}, c, ia, ib).(tensorV)
+	real, ok2 := e.choose(x, c, tensorV{e.numbers(ia)}, tensorV{e.numbers(ib)}).(tensorV)
+	if !ok1 || !ok2 {
+		return badV{}
+	}
+	e.choices[whole.Node] = real.Node
+	return whole
+}
+
+// choose is select between two values that are numbers or tensors.
+func (e *elab) choose(x *ifExpr, c *ir.Node, a, b value) value {
 	na, ok := e.number(x.Then.Pos, a, b)
 	if !ok {
 		return badV{}
@@ -269,6 +286,21 @@ func (e *elab) pick(x *ifExpr, c *ir.Node, a, b value) value {
 		return badV{}
 	}
 	return e.make(x.Pos, "select", ir.Attr{}, c, na, nb)
+}
+
+// chosen gives an arm of a choice as an integer where it is static, or again a
+// choice between static integers.
+func (e *elab) chosen(v value) (*ir.Node, bool) {
+	if t, ok := v.(tensorV); ok {
+		return t.Node, e.choices[t.Node] != nil
+	}
+	k, ok := intOf(v)
+	if !ok || k > 1<<53 || k < -1<<53 {
+		return nil, false
+	}
+	n := e.b.I(k)
+	e.choices[n] = e.b.F(float64(k))
+	return n, true
 }
 
 // each i, (x, y) in (a, b): value: the value for each field of records, or for

@@ -22,6 +22,11 @@ func (e *elab) concat(c *ruleCall) value {
 		}
 		list = append(list, n)
 	}
+	if slices.ContainsFunc(list, func(n *ir.Node) bool { return n.Type.Elem.Float() }) {
+		for k, n := range list {
+			list[k] = e.numbers(n)
+		}
+	}
 	if len(list[0].Type.Dims) == 0 {
 		return e.errorf(c.pos, "concat joins values along a dimension, found %s", list[0].Type)
 	}

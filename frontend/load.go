@@ -52,7 +52,7 @@ func Load(name string, read Reader, set, config map[string]json.RawMessage) (*ir
 	}
 	e := &elab{
 		d: &Diagnostics{src: map[string]string{}}, b: ir.NewBuilder(), global: &scope{vars: map[string]value{}},
-		decls: map[string]*declared{}, weights: map[string]*ir.Node{}, rowInts: map[string]rowInt{}, memo: map[string][]value{},
+		decls: map[string]*declared{}, weights: map[string]*ir.Node{}, rowInts: map[string]rowInt{}, choices: map[*ir.Node]*ir.Node{}, memo: map[string][]value{},
 	}
 	name = path.Clean(filepath.ToSlash(name))
 	l := &loader{e: e, read: read, seen: map[string]bool{}}
@@ -259,6 +259,9 @@ func (e *elab) entry(x *entryDecl) *ir.Graph {
 		et, oke := e.elemOf(r.Pos, r.Elem, s)
 		if !ok || !oke {
 			return nil
+		}
+		if et.Float() {
+			n = e.numbers(n)
 		}
 		if n.Type.Elem != et {
 			e.errorf(r.Pos, "expected %s to be %s, found %s", r.Name.Text, et, n.Type)

@@ -331,6 +331,7 @@ func (e *elab) declareState(x *stateStmt, s *scope, m *scanning) {
 		if !ok {
 			return
 		}
+		n = e.numbers(n)
 		if n.Type.Clock() != nil {
 			e.errorf(x.Init.Pos, "the first value of the state %s has rows: %s", name, n.Type)
 			return
@@ -383,6 +384,7 @@ func (e *elab) writeState(t *target, st *state, v value) {
 		if !ok {
 			return
 		}
+		n = e.numbers(n)
 		want := st.nodes[i].Type
 		if c := n.Type.Clock(); c != nil {
 			e.errorf(t.Pos, "the state %s is %s, found %s: a write gives values without rows (sum_%s, mean_%s and last take them away)", st.name, want, n.Type, n.Type.Dims[0].Name, n.Type.Dims[0].Name)
@@ -425,6 +427,7 @@ func (e *elab) probe(x *probeStmt, s *scope) {
 		e.errorf(x.Value.Pos, "a probe shows a scalar, found %s", n.Type)
 		return
 	}
+	n = e.numbers(n)
 	full := x.Name.Text
 	if slices.ContainsFunc(e.scan.probes, func(p ir.Probe) bool { return p.Name == full }) {
 		e.errorf(x.Name.Pos, "the probe %s is named twice", x.Name.Text)

@@ -15,6 +15,7 @@ type rule struct {
 	over   bool   // takes dimensions after over
 	where  bool   // takes a mask
 	per    bool
+	whole  bool // takes integers as they are
 	doc    string
 	apply  func(e *elab, c *ruleCall) value
 }
@@ -39,16 +40,16 @@ func init() {
 		"norm2":   {params: "x", over: true, doc: "the sum of squares", apply: func(e *elab, c *ruleCall) value { return e.reduce(c, "sum", e.square) }},
 		"norm":    {params: "x", over: true, doc: "the root of the sum of squares", apply: (*elab).norm},
 		"dot":     {params: "a b", over: true, doc: "the sum over the named dimensions of a · b", apply: (*elab).dot},
-		"concat":  {params: "a b c? d?", over: true, doc: "one after another along a dimension (the first, unless over names it); rows of a state before a chunk's rows", apply: (*elab).concat},
-		"gather":  {params: "table idx", doc: "rows of a table by number", apply: (*elab).gather},
+		"concat":  {params: "a b c? d?", whole: true, over: true, doc: "one after another along a dimension (the first, unless over names it); rows of a state before a chunk's rows", apply: (*elab).concat},
+		"gather":  {params: "table idx", whole: true, doc: "rows of a table by number", apply: (*elab).gather},
 		"attend":  {params: "q k v scale? linear? cap? slopes?", where: true, doc: "masked attention; scale is 1/√d unless given; linear: true leaves out the softmax; cap: c makes scores c·tanh(s/c); slopes: one number a head, times j - i, is added to them", apply: (*elab).attend},
 		"index":   {params: "t", doc: "the number of each row of a clock, or of a value's rows", apply: (*elab).indexOf},
-		"turns":   {params: "pos d theta", doc: "the angles pos·θ^(-2j/d) in turns, j < d/2, along d", apply: (*elab).turnsOf},
+		"turns":   {params: "pos d theta", whole: true, doc: "the angles pos·θ^(-2j/d) in turns, j < d/2, along d", apply: (*elab).turnsOf},
 		"grad":    {params: "ell w", per: true, doc: "the gradient of Σ ell with respect to w, for each row's term alone with per t", apply: (*elab).grad},
-		"last":    {params: "x n?", doc: "the last row of the stream; the last n rows of a bounded value", apply: (*elab).last},
-		"drop":    {params: "x n", doc: "the chunk's own rows of x, without the n put before", apply: (*elab).drop},
+		"last":    {params: "x n?", whole: true, doc: "the last row of the stream; the last n rows of a bounded value", apply: (*elab).last},
+		"drop":    {params: "x n", whole: true, doc: "the chunk's own rows of x, without the n put before", apply: (*elab).drop},
 		"len":     {params: "x", doc: "the number of rows of a value that is not over a clock; of a list", apply: (*elab).lenOf},
-		"shift":   {params: "x k", doc: "row i is row i-k of x, zero before the first", apply: (*elab).shift},
+		"shift":   {params: "x k", whole: true, doc: "row i is row i-k of x, zero before the first", apply: (*elab).shift},
 		"max":     {params: "a b", doc: "the larger", apply: func(e *elab, c *ruleCall) value { return e.pairwise(c, "max", math.Max) }},
 		"min":     {params: "a b", doc: "the smaller", apply: func(e *elab, c *ruleCall) value { return e.pairwise(c, "min", math.Min) }},
 		"weave":   {params: "r text", doc: "rows over r: those of text, and for each kind its literal rows", apply: (*elab).weave},
@@ -135,7 +136,15 @@ func (e *elab) callRule(name string, c *call) value {
 }
 
 func (e *elab) node(c *ruleCall, k int) (*ir.Node, bool) {
+	whole := rules[c.name].whole
+	if _, static := intOf(c.args[k]); static && whole {
+		e.b.At = []ir.Pos{place(c.pos)}
+		return e.chosen(c.args[k])
+	}
 	n, ok := e.tensor(c.pos, c.args[k], "the argument of "+c.name)
+	if ok && !whole {
+		n = e.numbers(n)
+	}
 	if ok && e.scan != nil {
 		n = e.scan.part(e, n)
 	}

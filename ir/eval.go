@@ -214,9 +214,9 @@ func Round(e elem.Type, x float64) float64 {
 	case elem.F16:
 		return roundFloat(x, 11, -14, 15)
 	case elem.I32:
-		return min(max(math.Trunc(x), math.MinInt32), math.MaxInt32)
+		return truncate(x, math.MinInt32, math.MaxInt32)
 	case elem.I64:
-		return min(max(math.Trunc(x), math.MinInt64), math.MaxInt64)
+		return truncate(x, math.MinInt64, math.MaxInt64-1023) // the largest float64 below 2^63
 	case elem.Bool:
 		if x != 0 {
 			return 1
@@ -224,6 +224,14 @@ func Round(e elem.Type, x float64) float64 {
 		return 0
 	}
 	return x
+}
+
+// truncate is x towards zero, held between two integers; NaN is 0.
+func truncate(x, least, most float64) float64 {
+	if x != x {
+		return 0
+	}
+	return min(max(math.Trunc(x), least), most)
 }
 
 // roundFloat rounds to a binary format of that many significant bits, whose

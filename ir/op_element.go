@@ -148,7 +148,7 @@ func init() {
 			Grad: func(b *Builder, n, dy *Node) []*Node {
 				return []*Node{nil, b.Select(n.Args[0], dy, b.F(0)), b.Select(n.Args[0], b.F(0), dy)}
 			}},
-		Op{Name: "cast", Doc: "x as elem: f32 to an integer rounds towards zero, a test gives 0 or 1, bf16 and f16 round to nearest even and stay storage; q8 and q4 round each group of the last dimension (see ir/elem)", Eval: evalCast, Operands: []string{"x"}, Attrs: []string{"elem"}, Rows: Rowwise,
+		Op{Name: "cast", Doc: "x as elem: f32 to an integer rounds towards zero, to the nearest integer of the type where it is beyond them, NaN to 0; i64 to i32 keeps the low 32 bits; a test gives 0 or 1, bf16 and f16 round to nearest even and stay storage; q8 and q4 round each group of the last dimension (see ir/elem)", Eval: evalCast, Operands: []string{"x"}, Attrs: []string{"elem"}, Rows: Rowwise,
 			Type: func(n *Node) (Type, error) {
 				t := Type{n.Attr.Elem, n.Args[0].Type.Dims}
 				if t.Elem.Quantised() && !n.Args[0].Type.Elem.Float() {

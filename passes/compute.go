@@ -124,15 +124,16 @@ func (b *block) expr(n *ir.Node, rd, cd string) *kernel.Val {
 		return b.value(n.Args[0], rd, cd)
 	case "cast":
 		v := b.value(n.Args[0], rd, cd)
+		from, to := n.Args[0].Type.Elem, n.Type.Elem
 		switch {
-		case n.Type.Elem.Float() && v.Elem != elem.F32:
+		case to.Float() && to != elem.F32 && from != to && !b.keptOnly(n):
+			fail(n, "a cast of %s to %s is not compiled: it is a way to store weights, states, and the keys and values of attention; say `as %s` behind these", from, to, to)
+		case to.Float() && v.Elem != elem.F32:
 			return kernel.F(kernel.ToF32, v)
-		case n.Type.Elem == elem.I64 && v.Elem != elem.I64:
+		case to == elem.I64 && v.Elem != elem.I64:
 			return kernel.F(kernel.ToI64, v)
-		case n.Type.Elem != elem.F32 && n.Type.Elem != elem.I64:
-			if n.Args[0].Type.Elem != n.Type.Elem && !b.keptOnly(n) {
-				fail(n, "a cast of %s to %s is not compiled; store the value as %s in a state or weight instead", n.Args[0].Type.Elem, n.Type.Elem, n.Type.Elem)
-			}
+		case to == elem.I32 && v.Elem != elem.I32:
+			return kernel.F(kernel.ToI32, v)
 		}
 		return v
 	case "turns":

@@ -46,7 +46,12 @@ func rowNumbers(n *ir.Node, size int) (r ints.Range, known bool) {
 // computes new ones.
 func picked(n *ir.Node) []*ir.Node {
 	switch n.Op.Name {
-	case "expand", "view", "stop", "cast", "slice", "shift", "last", "take", "gather", "prefix", "suffix", "rows":
+	case "cast":
+		if n.Args[0].Type.Elem.Float() {
+			return nil
+		}
+		return n.Args
+	case "expand", "view", "stop", "slice", "shift", "last", "take", "gather", "prefix", "suffix", "rows":
 		return n.Args[:1]
 	case "select":
 		return n.Args[1:]

@@ -1,6 +1,8 @@
 package amd64
 
 import (
+	"math"
+
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
@@ -112,7 +114,7 @@ var arity = map[kernel.ValOp]int{
 	kernel.Ref: 0, kernel.Num: 0, kernel.Index: 0, kernel.Test: 0,
 	kernel.Neg: 1, kernel.Abs: 1, kernel.Exp: 1, kernel.Exp2: 1, kernel.Log: 1, kernel.Sqrt: 1, kernel.Rsqrt: 1, kernel.Sigmoid: 1,
 	kernel.Silu: 1, kernel.Softplus: 1, kernel.Tanh: 1, kernel.CosTurn: 1, kernel.SinTurn: 1, kernel.Floor: 1, kernel.Turns: 1,
-	kernel.Not: 1, kernel.ToF32: 1, kernel.ToI64: 1,
+	kernel.Not: 1, kernel.ToF32: 1, kernel.ToI64: 1, kernel.ToI32: 1,
 	kernel.Add: 2, kernel.Sub: 2, kernel.Mul: 2, kernel.Div: 2, kernel.Mod: 2, kernel.Min: 2, kernel.Max: 2,
 	kernel.Less: 2, kernel.AtMost: 2, kernel.Same: 2, kernel.Both: 2, kernel.Either: 2, kernel.Choose: 3,
 }
@@ -213,7 +215,7 @@ func (m *mapper) unary(op kernel.ValOp, a value.Value) value.Value {
 		wants = v1
 	case kernel.Turns:
 		wants = v64
-	case kernel.ToF32, kernel.ToI64:
+	case kernel.ToF32, kernel.ToI64, kernel.ToI32:
 		return m.converted(op, a)
 	case kernel.Neg, kernel.Abs:
 		if isInt(t) && !t.Equal(v1) {
@@ -272,15 +274,34 @@ func (m *mapper) converted(op kernel.ValOp, a value.Value) value.Value {
 		if op == kernel.ToF32 {
 			return m.choose(a, vnum(1), vnum(0))
 		}
-		return m.convert(zext, a, i64)
+		return m.convert(zext, a, vectorOf(whole[op]).ElemType)
 	case op == kernel.ToF32 && isInt(a.Type()):
 		return m.convert(sitofp, a, f32)
-	case op == kernel.ToI64 && isFloat(a.Type()):
-		return m.convert(fptosi, a, i64)
+	case isFloat(a.Type()):
+		return m.truncated(a, whole[op])
+	case op == kernel.ToI32:
+		return m.convert(trunc, a, i32)
 	case op == kernel.ToI64:
 		return m.convert(sext, a, i64)
 	}
 	return a
+}
+
+// whole are the types of integers that operators convert to.
+var whole = map[kernel.ValOp]kernel.Elem{kernel.ToI32: kernel.I32, kernel.ToI64: kernel.I64}
+
+// truncated is a towards zero: the instruction has no value for NaN and beyond
+// the integers' range, so these are chosen.
+func (m *mapper) truncated(a value.Value, to kernel.Elem) value.Value {
+	limit, least, most := float32(0x1p31), int64(math.MinInt32), int64(math.MaxInt32)
+	if to == kernel.I64 {
+		limit, least, most = 0x1p63, math.MinInt64, math.MaxInt64
+	}
+	t := vectorOf(to)
+	has := m.fcmp(enum.FPredOLT, m.abs(a), vnum(limit))
+	v := m.convert(fptosi, m.choose(has, a, vnum(0)), t.ElemType)
+	v = m.choose(m.fcmp(enum.FPredOGE, a, vnum(limit)), vint(t, most), v)
+	return m.choose(m.fcmp(enum.FPredOLE, a, vnum(-limit)), vint(t, least), v)
 }
 
 func (m *mapper) floats(op kernel.ValOp, a, b value.Value) value.Value {

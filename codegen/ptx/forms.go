@@ -178,6 +178,7 @@ var forms = []form{
 	{"cvt.rn.f32.s32", "=f r", 50, 40},
 	{"cvt.rn.f32.s64", "=f q", 50, 40},
 	{"cvt.rni.s32.f32", "=r f", 50, 40},
+	{"cvt.rzi.s32.f32", "=r f", 50, 40},
 	{"cvt.rzi.s64.f32", "=q f", 50, 40},
 	{"cvt.rni.f32.f32", "=f f", 50, 40}, // the nearest integer, ties to even
 	{"cvt.rmi.f32.f32", "=f f", 50, 40}, // the integer at or below

@@ -127,6 +127,8 @@ func everything(t testing.TB, wide int) *kernel.Kernel {
 		sum = F(kernel.Add, sum, F(op, f, R(one)))
 	}
 	long := F(kernel.Add, F(kernel.ToI64, all), F(kernel.Add, F(kernel.ToI64, F(kernel.Mul, f, N(100))), F(kernel.ToI64, i32)))
+	narrow := F(kernel.Add, F(kernel.ToI32, all), F(kernel.Add, F(kernel.ToI32, F(kernel.Mul, f, N(100))), F(kernel.ToI32, i64)))
+	long = F(kernel.Add, long, F(kernel.ToI64, narrow))
 	short := i32
 	for _, op := range []kernel.ValOp{kernel.Mul, kernel.Div, kernel.Mod, kernel.Min, kernel.Max} {
 		long = F(kernel.Sub, F(op, i64, kernel.IndexOf(ex(t, "r * 48 + c + pos + 1"))), F(kernel.Mul, long, i64))

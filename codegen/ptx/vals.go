@@ -92,6 +92,7 @@ var direct = map[kernel.ValOp]map[kernel.Elem]string{
 	kernel.Not:    {kernel.Bool: "not.pred"},
 	kernel.ToF32:  {kernel.I32: "cvt.rn.f32.s32", kernel.I64: "cvt.rn.f32.s64"},
 	kernel.ToI64:  {kernel.I32: "cvt.s64.s32", kernel.F32: "cvt.rzi.s64.f32"},
+	kernel.ToI32:  {kernel.I64: "cvt.u32.u64", kernel.F32: "cvt.rzi.s32.f32"},
 }
 
 // apply computes an operator; e is the type of its last operand.
@@ -105,6 +106,11 @@ func (c *code) apply(op kernel.ValOp, e kernel.Elem, a []operand) operand {
 			k = f32
 		case kernel.ToI64:
 			k = b64
+			if e == kernel.F32 { // NaN would be the least integer
+				a = []operand{c.f("selp.f32", a[0], num(0), c.p("setp.eq.f32", a[0], a[0]))}
+			}
+		case kernel.ToI32:
+			k = b32
 		}
 		return c.into(k, mnemonic, a)
 	}
@@ -118,6 +124,8 @@ func (c *code) apply(op kernel.ValOp, e kernel.Elem, a []operand) operand {
 		return c.f("selp.f32", num(1), num(0), a[0])
 	case op == kernel.ToI64 && e == kernel.Bool:
 		return c.q("selp.b64", imm(1), imm(0), a[0])
+	case op == kernel.ToI32 && e == kernel.Bool:
+		return c.r("selp.b32", imm(1), imm(0), a[0])
 	case op == kernel.Turns:
 		return c.f("mul.rn.f32", c.f("cvt.rn.f32.s64", a[0]), num(0x1p-64))
 	case op == kernel.Div || op == kernel.Mod:

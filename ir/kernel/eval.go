@@ -55,7 +55,11 @@ func (m *machine) eval(v *Val, refs map[*Tile]view, r, c int) value {
 	case v.Op == ToF32 && from != F32:
 		return value{f: float64(a[0].i)}
 	case v.Op == ToI64 && from == F32:
-		return m.truncate(a[0].f)
+		return truncate(a[0].f, math.MinInt64, math.MaxInt64)
+	case v.Op == ToI32 && from == F32:
+		return truncate(a[0].f, math.MinInt32, math.MaxInt32)
+	case v.Op == ToI32:
+		return value{i: int64(int32(a[0].i))}
 	case v.Op == ToI64 || v.Op == ToF32:
 		return a[0]
 	case from == F32:
@@ -75,10 +79,15 @@ func truth(b bool) value {
 	return value{}
 }
 
-func (m *machine) truncate(f float64) value {
-	if !(f >= math.MinInt64 && f < -math.MinInt64) {
-		m.fail("%v has no value as an i64", f)
-		return poison
+// truncate is f towards zero, held between two integers; NaN is 0.
+func truncate(f float64, least, most int64) value {
+	switch {
+	case f != f:
+		return value{}
+	case f <= float64(least):
+		return value{i: least}
+	case f >= float64(most):
+		return value{i: most}
 	}
 	return value{i: int64(f)}
 }

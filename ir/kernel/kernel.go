@@ -301,7 +301,8 @@ const (
 	Not                   // !a
 	Choose                // a ? b : c
 	ToF32                 // integer or Bool to f32
-	ToI64                 // f32 (towards zero), i32 or Bool to i64
+	ToI64                 // f32, i32 or Bool to i64; an f32 goes towards zero, to the nearest there is where it is beyond them, NaN to 0
+	ToI32                 // f32 (as to i64), i64 (its low 32 bits) or Bool to i32
 )
 
 // Val is an expression evaluated for every element of a tile.
@@ -337,6 +338,8 @@ func F(op ValOp, args ...*Val) *Val {
 		e = F32
 	case ToI64:
 		e = I64
+	case ToI32:
+		e = I32
 	}
 	return &Val{Op: op, Elem: e, Args: args}
 }

@@ -45,7 +45,7 @@ func complete(s Stmt) bool {
 
 func (v *Val) complete() bool {
 	switch {
-	case v == nil, v.Op == Ref && v.Tile == nil, (v.Op == Index || v.Op == Test) && v.I == nil, v.Op > ToI64, v.Elem > Bool:
+	case v == nil, v.Op == Ref && v.Tile == nil, (v.Op == Index || v.Op == Test) && v.I == nil, v.Op > ToI32, v.Elem > Bool:
 		return false
 	}
 	return !slices.ContainsFunc(v.Args, func(a *Val) bool { return !a.complete() })
@@ -143,6 +143,8 @@ func (op ValOp) takes(i int, e Elem) bool {
 		return e == I32 || e == I64 || e == Bool
 	case ToI64:
 		return e == F32 || e == I32 || e == Bool
+	case ToI32:
+		return e == F32 || e == I64 || e == Bool
 	}
 	return e == F32
 }
@@ -156,6 +158,8 @@ func (x *Val) result() Elem {
 		return F32
 	case Index, ToI64:
 		return I64
+	case ToI32:
+		return I32
 	case Test, Less, AtMost, Same, Both, Either, Not:
 		return Bool
 	}

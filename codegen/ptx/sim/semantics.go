@@ -89,6 +89,7 @@ var semantics = map[string]func(a, b, c uint64) uint64{
 	"cvt.rn.f32.s32":  func(a, _, _ uint64) uint64 { return bits(float32(int32(a))) },
 	"cvt.rn.f32.s64":  func(a, _, _ uint64) uint64 { return bits(float32(int64(a))) },
 	"cvt.rni.s32.f32": func(a, _, _ uint64) uint64 { return uint64(uint32(toInt32(math.RoundToEven(float64(float(a)))))) },
+	"cvt.rzi.s32.f32": func(a, _, _ uint64) uint64 { return uint64(uint32(toInt32(float64(float(a))))) },
 	"cvt.rzi.s64.f32": func(a, _, _ uint64) uint64 { return uint64(toInt64(float64(float(a)))) },
 	"cvt.rni.f32.f32": float1(func(a float32) float32 { return float32(math.RoundToEven(float64(a))) }),
 	"cvt.rmi.f32.f32": float1(func(a float32) float32 { return float32(math.Floor(float64(a))) }),

@@ -75,7 +75,7 @@ func TestCoverage(t *testing.T) {
 			body(p.Body)
 		}
 	}
-	if want := 10 + 8 + 4 + int(kernel.ToI64) + 1; len(seen) != want {
+	if want := 10 + 8 + 4 + int(kernel.ToI32) + 1; len(seen) != want {
 		t.Errorf("%d kinds of statement and operator occur, not %d: %v", len(seen), want, seen)
 	}
 }

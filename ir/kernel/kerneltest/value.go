@@ -138,10 +138,15 @@ func (g *gen) function(r, c *dim, depth int) (*kernel.Val, bound) {
 
 // converted makes a floating value of an integer or a test.
 func (g *gen) converted(r, c *dim, depth int) (*kernel.Val, bound) {
-	switch g.Intn(3) {
+	switch g.Intn(4) {
 	case 0:
 		return kernel.F(kernel.ToF32, g.boolVal(r, c, depth-1)), bound{b: 1}
 	case 1:
+		if x, b := g.exactVal(r, c, depth-1); b.b < 1<<24 {
+			to := pick(g, []kernel.ValOp{kernel.ToI32, kernel.ToI64})
+			return kernel.F(kernel.ToF32, kernel.F(to, x)), bound{b: b.b}
+		}
+	case 2:
 		x, _ := g.intVal(kernel.I64, r, c, depth-1)
 		x = kernel.F(kernel.Mul, x, kernel.IndexOf(ints.C(g.Int63())))
 		return kernel.F(kernel.Turns, x), bound{}.through(0.5, 0)
