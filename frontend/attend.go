@@ -21,11 +21,21 @@ func (e *elab) attend(c *ruleCall) value {
 	if len(dims) != 3 || dims[0].Clock == nil {
 		return e.errorf(c.pos, "attend takes q, k and v as [rows, heads, size], found %s", n[0].Type)
 	}
+	if x, meant := negative(c.mask, true); x != nil {
+		pos, ok := e.tests[x]
+		if !ok {
+			pos = c.where.Pos
+		}
+		return e.errorf(pos, "no row that may be seen, j from 0 to i, has %s: a number of rows is 0 or more", meant)
+	}
+	if !sees(c.mask, false) {
+		return e.errorf(c.where.Pos, "the mask is never true for j from 0 to i: no row would see any")
+	}
 	where, rows, ok := e.maskRows(c.mask, n[0].Type.Clock())
 	if !ok {
 		return badV{}
 	}
-	if later(where) {
+	if sees(where, true) {
 		what := ""
 		if len(rows) > 0 {
 			what = " for some integers of the rows"

@@ -320,7 +320,7 @@ func article(t string) string {
 	case "string":
 		return "a string"
 	case "dim":
-		return "a dimension (a size from 1)"
+		return fmt.Sprintf("a dimension (a size from 1 to %d)", maxSize)
 	}
 	return "a list " + t
 }

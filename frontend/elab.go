@@ -31,8 +31,9 @@ type elab struct {
 	decls   map[string]*declared
 	clocks  []*ir.Clock // base and woven, parents first
 	weights map[string]*ir.Node
-	rowInts map[string]rowInt     // what the variables of masks stand for, beside i and j
-	choices map[*ir.Node]*ir.Node // a choice between static integers, and the same between numbers
+	rowInts map[string]rowInt             // what the variables of masks stand for, beside i and j
+	tests   map[*ints.Expr]lexer.Position // where the comparisons of masks stand
+	choices map[*ir.Node]*ir.Node         // a choice between static integers, and the same between numbers
 	steps   int
 	stopped bool
 

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/participle/v2/lexer"
 	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/ir/elem"
+	"github.com/memc-lang/memc/ir/ints"
 	"github.com/memc-lang/memc/specs"
 )
 
@@ -52,7 +53,7 @@ func Load(name string, read Reader, set, config map[string]json.RawMessage) (*ir
 	}
 	e := &elab{
 		d: &Diagnostics{src: map[string]string{}}, b: ir.NewBuilder(), global: &scope{vars: map[string]value{}},
-		decls: map[string]*declared{}, weights: map[string]*ir.Node{}, rowInts: map[string]rowInt{}, choices: map[*ir.Node]*ir.Node{}, memo: map[string][]value{},
+		decls: map[string]*declared{}, weights: map[string]*ir.Node{}, rowInts: map[string]rowInt{}, tests: map[*ints.Expr]lexer.Position{}, choices: map[*ir.Node]*ir.Node{}, memo: map[string][]value{},
 	}
 	name = path.Clean(filepath.ToSlash(name))
 	l := &loader{e: e, read: read, seen: map[string]bool{}}

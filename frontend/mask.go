@@ -130,6 +130,9 @@ func (e *elab) maskRows(m *ints.Expr, clock *ir.Clock) (*ints.Expr, []*ir.Node, 
 	return m.Subst(with), rows, good
 }
 
+// maxMaskInt bounds the integers of a mask.
+const maxMaskInt = 1 << 40
+
 func maskInts(v value) (x *ints.Expr, test, ok bool) {
 	switch v := v.(type) {
 	case maskV:
@@ -141,7 +144,7 @@ func maskInts(v value) (x *ints.Expr, test, ok bool) {
 		return ints.C(0), true, true
 	}
 	k, ok := intOf(v)
-	return ints.C(k), false, ok && k < 1<<40 && k > -1<<40
+	return ints.C(k), false, ok && k < maxMaskInt && k > -maxMaskInt
 }
 
 func (e *elab) mask(pos lexer.Position, op string, a, b value) value {
@@ -150,6 +153,11 @@ func (e *elab) mask(pos lexer.Position, op string, a, b value) value {
 	}
 	x, tx, okx := maskInts(a)
 	y, ty, oky := maskInts(b)
+	for _, v := range []value{a, b} {
+		if k, ok := intOf(v); ok && (k >= maxMaskInt || k <= -maxMaskInt) {
+			return e.errorf(pos, "the integers of a mask lie between -%d and %d, found %d", maxMaskInt, maxMaskInt, k)
+		}
+	}
 	o, known := maskOps[op]
 	if !okx || !oky || !known {
 		return e.errorf(pos, "a mask cannot have %s on %s and %s", op, a.what(), b.what())
@@ -173,6 +181,9 @@ func (e *elab) mask(pos lexer.Position, op string, a, b value) value {
 	if r.Op == ints.Const && (logic || precedence[op] == 3) {
 		return boolV(r.K != 0)
 	}
+	if precedence[op] == 3 {
+		e.tests[r] = pos
+	}
 	return maskV{r, logic || precedence[op] == 3}
 }
 
@@ -193,44 +204,43 @@ func (e *elab) maskIf(x *ifExpr, c maskV, a, b value) value {
 	return maskV{r, ta}
 }
 
-// later decides whether a mask could let row i see row j > i. It answers yes
-// where it cannot tell.
-func later(m *ints.Expr) bool { return canBe(m, true) }
+// sees decides whether a mask could let a row i see some row j > i, where ahead,
+// and else some row j <= i. It answers yes where it cannot tell.
+func sees(m *ints.Expr, ahead bool) bool { return canBe(m, ahead, true) }
 
-// canBe reports whether m might be want for some i >= 0 and j > i.
-func canBe(m *ints.Expr, want bool) bool {
+// canBe reports whether m might be want for some i >= 0 and j > i, or some
+// 0 <= j <= i.
+func canBe(m *ints.Expr, ahead, want bool) bool {
 	switch m.Op {
 	case ints.Const:
 		return (m.K != 0) == want
 	case ints.Not:
-		return canBe(m.Args[0], !want)
+		return canBe(m.Args[0], ahead, !want)
 	case ints.And, ints.Or:
-		a, b := canBe(m.Args[0], want), canBe(m.Args[1], want)
+		a, b := canBe(m.Args[0], ahead, want), canBe(m.Args[1], ahead, want)
 		if (m.Op == ints.And) == want {
 			return a && b
 		}
 		return a || b
 	case ints.Lt, ints.Le, ints.Eq, ints.Ne:
-		// a - b = ci·i + cj·j + k, which is cj·(j-i) + k where ci = -cj.
-		diff := ints.Minus(m.Args[0], m.Args[1])
-		ci, rest, ok1 := diff.Coeff("i")
-		if !ok1 {
+		ci, cj, k, ok := affine(m)
+		if !ok {
 			return true
 		}
-		cj, rest, ok2 := rest.Coeff("j")
-		if !ok2 {
-			return true
-		}
-		k, static := rest.IsConst()
-		if !static || ci != -cj {
-			return true
+		// With e >= 0, a - b is (ci+cj)·i + cj·e + k + cj where j = i+1+e, and
+		// (ci+cj)·j + ci·e + k where i = j+e.
+		near := ci
+		if ahead {
+			near, k = cj, k+cj
 		}
 		r := ints.Range{Lo: k, Hi: k}
-		switch {
-		case cj > 0:
-			r = ints.Range{Lo: k + cj, Hi: math.MaxInt64}
-		case cj < 0:
-			r = ints.Range{Lo: math.MinInt64, Hi: k + cj}
+		for _, c := range []int64{ci + cj, near} {
+			switch {
+			case c > 0:
+				r.Hi = math.MaxInt64
+			case c < 0:
+				r.Lo = math.MinInt64
+			}
 		}
 		var yes, no bool
 		switch m.Op {
@@ -249,4 +259,47 @@ func canBe(m *ints.Expr, want bool) bool {
 		return no
 	}
 	return true
+}
+
+// affine gives the difference of a comparison's sides as ci·i + cj·j + k.
+func affine(m *ints.Expr) (ci, cj, k int64, ok bool) {
+	diff := ints.Minus(m.Args[0], m.Args[1])
+	ci, rest, ok := diff.Coeff("i")
+	if !ok {
+		return 0, 0, 0, false
+	}
+	cj, rest, ok = rest.Coeff("j")
+	if !ok {
+		return 0, 0, 0, false
+	}
+	k, ok = rest.IsConst()
+	return ci, cj, k, ok
+}
+
+// negative finds a bound of a mask that is below 0: i - j < n or j < n, where n
+// rows are meant. A bound of 0 may mean none. want is whether m has to hold; meant
+// is what then has to.
+func negative(m *ints.Expr, want bool) (found, meant *ints.Expr) {
+	switch m.Op {
+	case ints.Not:
+		return negative(m.Args[0], !want)
+	case ints.And, ints.Or:
+		if x, y := negative(m.Args[0], want); x != nil {
+			return x, y
+		}
+		return negative(m.Args[1], want)
+	case ints.Lt, ints.Le:
+		meant = m
+		if !want {
+			meant = ints.Bin(map[ints.Op]ints.Op{ints.Lt: ints.Le, ints.Le: ints.Lt}[m.Op], m.Args[1], m.Args[0])
+		}
+		ci, cj, k, ok := affine(meant)
+		if meant.Op == ints.Le {
+			k-- // of integers
+		}
+		if ok && (ci > 0 && cj == -ci && k >= ci || ci == 0 && cj > 0 && k >= cj) {
+			return m, meant
+		}
+	}
+	return nil, nil
 }
