@@ -49,6 +49,7 @@ func walk(t *testing.T, visit func(name string)) {
 		switch {
 		case err != nil:
 			return err
+		case d.Name() == ".git" && !d.IsDir(): // what stands for the folder in a worktree
 		case d.IsDir() && (name == "bin" || strings.HasPrefix(d.Name(), ".") && name != "." && name != ".ci"):
 			return fs.SkipDir
 		case d.Type().IsRegular():

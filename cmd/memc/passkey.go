@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	goruntime "runtime"
 	"strconv"
 	"sync"
 	"text/tabwriter"
@@ -147,10 +146,7 @@ func (c *passkeyCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	t := &task{app: a, m: m, w: loaded, threads: c.Threads}
-	if t.threads == 0 {
-		t.threads = goruntime.GOMAXPROCS(0)
-	}
+	t := &task{app: a, m: m, w: loaded, threads: c.threads()}
 	if c.Symbols == nil {
 		n, err := t.symbols()
 		if err != nil {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"os"
-	goruntime "runtime"
 	"text/tabwriter"
 	"time"
 
@@ -124,14 +123,6 @@ func (c *runCmd) Run(a *app) error {
 		return err
 	}
 	return stopped
-}
-
-// threads is how many threads a call has.
-func (e *engine) threads() int {
-	if e.Threads > 0 {
-		return e.Threads
-	}
-	return goruntime.GOMAXPROCS(0)
 }
 
 // open opens the text; its length is -1 where it is not known.

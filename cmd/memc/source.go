@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ type source struct {
 // engine is how a program is run.
 type engine struct {
 	Target  string `placeholder:"T" help:"The target to run; without it the fastest that this machine has."`
-	Threads int    `placeholder:"N" help:"Threads of a call; without it one for each processor."`
+	Threads *int   `placeholder:"N" help:"Threads of a call; without it one for each processor."`
 	Rebuild bool   `help:"Compile an artifact again from its graph instead of trusting its code."`
 }
 
@@ -90,6 +91,13 @@ func (s *source) open() (*input, error) {
 	st, err := os.Stat(s.Spec)
 	switch {
 	case err == nil && st.IsDir():
+		// A folder that is no model hides no spec of its name.
+		if _, err := os.Stat(filepath.Join(s.Spec, "config.json")); errors.Is(err, fs.ErrNotExist) {
+			if in.spec, err = memc.FindSpec("", s.Spec); err != nil {
+				return nil, fmt.Errorf("%s is a folder without a config.json: no model folder; a spec is given by its file", s.Spec)
+			}
+			return in, nil
+		}
 		return in, s.folder(in)
 	case err == nil && isArtifact(s.Spec):
 		if len(s.Set) > 0 || s.Config != "" {
@@ -125,9 +133,6 @@ func (s *source) folder(in *input) error {
 		return usage("%s is a model folder and has a config.json of its own; --config cannot replace it, --set changes single parameters", s.Spec)
 	}
 	config, err := readConfig(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is a folder without a config.json: no model folder; a spec is given by its file", s.Spec)
-	}
 	if err != nil {
 		return err
 	}
@@ -214,10 +219,26 @@ type program struct {
 // maxThreads is the most threads of a call.
 const maxThreads = 1024
 
+// checkThreads refuses a number of threads that is given and cannot be.
+func checkThreads(n *int) error {
+	if n != nil && (*n < 1 || *n > maxThreads) {
+		return usage("--threads %d: give a number from 1 to %d, or leave --threads out for one for each processor", *n, maxThreads)
+	}
+	return nil
+}
+
+// threads is how many threads a call has.
+func (e *engine) threads() int {
+	if e.Threads != nil {
+		return *e.Threads
+	}
+	return goruntime.GOMAXPROCS(0)
+}
+
 // program compiles the source where that is needed and opens it for a target.
 func (s *source) program(a *app, e engine) (*program, error) {
-	if e.Threads < 0 || e.Threads > maxThreads {
-		return nil, usage("--threads %d: from 1 to %d", e.Threads, maxThreads)
+	if err := checkThreads(e.Threads); err != nil {
+		return nil, err
 	}
 	if e.Target != "" && !slices.Contains(memc.Targets, e.Target) {
 		return nil, usage("--target %s: there is no such target; targets are %s", e.Target, strings.Join(memc.Targets, ", "))
@@ -338,7 +359,7 @@ func (p *program) session(w *weights, e engine) (*runtime.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.NewSession(loaded, runtime.Options{Threads: e.Threads})
+	return p.NewSession(loaded, runtime.Options{Threads: e.threads()})
 }
 
 // entry is an entry point of the program.

@@ -21,7 +21,7 @@ type tuneCmd struct {
 	Quantize string        `placeholder:"Q" help:"Store the weights of products as q8 or q4."`
 	Cache    string        `placeholder:"T" help:"Keep the keys and values of attention as f32, bf16, f16 or q8."`
 	Target   string        `placeholder:"T" help:"The target to tune; without it the fastest that this machine has."`
-	Threads  int           `placeholder:"N" help:"Threads of a call; without it one for each processor."`
+	Threads  *int          `placeholder:"N" help:"Threads of a call; without it one for each processor."`
 	Tokens   int64         `default:"512" placeholder:"N" help:"Time calls of N tokens, and calls of one token behind them (${default})."`
 	Budget   time.Duration `default:"60s" help:"About how long to search (${default})."`
 	Out      string        `short:"o" placeholder:"FILE" help:"Write the records of this spec to a file too, to commit and give to --tuning."`

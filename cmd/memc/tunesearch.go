@@ -91,8 +91,8 @@ func (t *tuner) close() { t.own.close() }
 func (c *tuneCmd) tuner(a *app, dir string) (*tuner, error) {
 	begin := time.Now()
 	s := source{Spec: c.Spec, Set: c.Set, Config: c.Config, Quantize: c.Quantize, Cache: c.Cache, Tuning: "off"}
-	if c.Threads < 0 || c.Threads > maxThreads {
-		return nil, usage("--threads %d: from 1 to %d", c.Threads, maxThreads)
+	if err := checkThreads(c.Threads); err != nil {
+		return nil, err
 	}
 	if c.Target == "" {
 		c.Target = memc.HostTargets()[0]
