@@ -229,10 +229,13 @@ func codeOf(ctx context.Context, m *ir.Module, name string, o Options) (*artifac
 			return nil, err
 		}
 		t.Format, t.Code = "ptx", []byte(mod.Text)
-		t.Symbols, t.Scratch = map[string]int64{}, map[string]int64{}
-		for _, k := range mod.Kernels {
+		t.Symbols, t.Scratch, t.Shared, t.Threads = map[string]int64{}, map[string]int64{}, map[string]int64{}, map[string]int64{}
+		for i, k := range mod.Kernels {
+			if k.Name != p.Kernels[i].Name {
+				return nil, fmt.Errorf("the kernel %s would be called %s in PTX", p.Kernels[i].Name, k.Name)
+			}
 			t.Symbols[k.Name] = 0
-			t.Scratch[k.Name] = int64(k.Scratch)
+			t.Scratch[k.Name], t.Shared[k.Name], t.Threads[k.Name] = int64(k.Scratch), int64(k.Shared), ptx.Threads
 		}
 	default:
 		return nil, fmt.Errorf("there is no target %s; targets are %s", name, strings.Join(Targets, ", "))

@@ -74,7 +74,7 @@ type Opener func(a *artifact.Artifact, t *artifact.Target) (Engine, error)
 var formats = struct {
 	sync.Mutex
 	open map[string]Opener
-}{open: map[string]Opener{"amd64": openNative}}
+}{open: map[string]Opener{"amd64": openNative, "ptx": openPTX}}
 
 // Register makes the targets of a format run by engines that open makes. It is
 // for init functions; a format that is taken already panics.

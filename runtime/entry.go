@@ -10,23 +10,14 @@ import (
 // entry is an entry point as the generated walker reads it: one region with
 // the step list, and behind it the arrays of buffer addresses and of slots.
 type entry struct {
-	region  *memory.Region // nil: not built yet
-	count   int64
-	words   []int64 // the region behind the steps
-	uses    []use   // where growing states' addresses stand
-	inputs  []rowCode
-	outputs []rowCode
-	probes  []shown
+	region *memory.Region // nil: not built yet
+	count  int64
+	words  []int64 // the region behind the steps
+	uses   []use   // where growing states' addresses stand
 }
 
 // use is a place in words that holds the address of a buffer.
 type use struct{ word, buffer int }
-
-// rowCode computes a port's valid rows.
-type rowCode struct {
-	code plan.Code // nil: all rows
-	own  bool      // the rows are n
-}
 
 // stepBytes is the size of plan.NativeStep.
 const stepBytes = int64(unsafe.Sizeof(plan.NativeStep{}))
@@ -37,16 +28,7 @@ func (m *machine) build(i int) (*entry, error) {
 	if e.region != nil {
 		return e, nil
 	}
-	p := m.engine.plan
-	pe := &p.Entries[i]
-	var err error
-	if e.inputs, err = m.rowCodes(pe.Inputs); err != nil {
-		return nil, err
-	}
-	if e.outputs, err = m.rowCodes(pe.Outputs); err != nil {
-		return nil, err
-	}
-	e.probes = shownBy(p, pe)
+	pe := &m.plan.Entries[i]
 	steps, words := measure(pe.Steps)
 	region, err := memory.New(steps*stepBytes + words*8)
 	if err != nil {
@@ -57,21 +39,6 @@ func (m *machine) build(i int) (*entry, error) {
 	b.list(pe.Steps)
 	e.words, e.count, e.region = b.words, steps, region
 	return e, nil
-}
-
-func (m *machine) rowCodes(ports []plan.Port) ([]rowCode, error) {
-	codes := make([]rowCode, len(ports))
-	for i, o := range ports {
-		if o.Rows == nil {
-			continue
-		}
-		c, err := m.desc.Compile(o.Rows)
-		if err != nil {
-			return nil, err
-		}
-		codes[i] = rowCode{c, o.Rows.String() == "n"}
-	}
-	return codes, nil
 }
 
 // measure counts the flat steps and the words of their arrays.
@@ -106,7 +73,7 @@ func (b *builder) list(steps []plan.Step) {
 			n.Fn = b.m.engine.kernels[s.Kernel]
 			n.Bufs = b.base + uintptr(8*b.word)
 			for _, id := range s.Bufs {
-				if b.m.engine.plan.Buffers[id].Grow != nil {
+				if b.m.plan.Buffers[id].Grow != nil {
 					b.e.uses = append(b.e.uses, use{b.word, id})
 				}
 				b.words[b.word] = int64(b.m.addr[id])
@@ -118,9 +85,9 @@ func (b *builder) list(steps []plan.Step) {
 				b.word++
 			}
 		case plan.Repeat:
-			name := b.m.engine.plan.Loops[s.Loop].Name
-			n.A = int64(b.m.engine.plan.SlotIndex(name + ".first"))
-			n.B = int64(b.m.engine.plan.SlotIndex(name + ".turns"))
+			name := b.m.plan.Loops[s.Loop].Name
+			n.A = int64(b.m.plan.SlotIndex(name + ".first"))
+			n.B = int64(b.m.plan.SlotIndex(name + ".turns"))
 		case plan.If:
 			n.A = int64(s.Cond)
 		}

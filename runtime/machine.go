@@ -17,17 +17,14 @@ type machine struct {
 	weights *Weights
 	options Options
 
-	desc    *plan.Describer
+	*course
 	records *memory.Region // Describer.Records
 	arena   *memory.Region
 	fixed   *memory.Region // states that do not grow
-	states  []state
-	addr    []uintptr // of each buffer
+	held    []held         // of each state
+	addr    []uintptr      // of each buffer
 
-	pos    int64
-	chunks []int64 // completed, of each loop
-	probes []Probe
-	times  []KernelTime // nil: not asked for
+	times []KernelTime // nil: not asked for
 
 	entries []entry
 	team    *team
@@ -36,20 +33,16 @@ type machine struct {
 	stop    goruntime.Cleanup
 }
 
-// state is one state buffer.
-type state struct {
-	buffer int
-	layout layout // of the rows at the start
+// held is where a state's memory is.
+type held struct {
 	region *memory.Region
-	off    int64 // in region
-	bytes  int64 // capacity
-	rows   int64 // growing: how many rows of Dims[0] are the state's
-	room   int64 // growing: how many have room
-	grow   plan.Code
+	off    int64
 }
 
-// memory is the state's bytes, capacity and all.
-func (s *state) memory() []byte { return s.region.Bytes()[s.off:][:s.bytes] }
+// memory is a state's bytes, capacity and all.
+func (m *machine) memory(i int) []byte {
+	return m.held[i].region.Bytes()[m.held[i].off:][:m.states[i].bytes]
+}
 
 // maxThreads is more workers than any machine has processors.
 const maxThreads = 4096
@@ -64,7 +57,7 @@ func (e *native) NewMachine(w *Weights, o Options) (Machine, error) {
 		return nil, err
 	}
 	for i := range m.states {
-		m.states[i].start(e.plan, w)
+		m.states[i].start(e.plan, w.packed, m.memory(i))
 	}
 	return m, nil
 }
@@ -72,11 +65,11 @@ func (e *native) NewMachine(w *Weights, o Options) (Machine, error) {
 // machine makes one whose states are zero.
 func (e *native) machine(w *Weights, o Options) (*machine, error) {
 	p := e.plan
-	m := &machine{engine: e, weights: w, options: o, chunks: make([]int64, len(p.Loops)), addr: make([]uintptr, len(p.Buffers)), entries: make([]entry, len(p.Entries))}
-	var err error
-	if m.desc, err = p.Describer(); err != nil {
+	c, err := newCourse(p)
+	if err != nil {
 		return nil, err
 	}
+	m := &machine{engine: e, weights: w, options: o, course: c, addr: make([]uintptr, len(p.Buffers)), entries: make([]entry, len(p.Entries))}
 	if m.records, err = memory.New(int64(cap(m.desc.Records)) * 8); err != nil {
 		return nil, err
 	}
@@ -98,74 +91,55 @@ func (e *native) machine(w *Weights, o Options) (*machine, error) {
 			m.addr[i] = m.arena.Addr(b.Offset)
 		}
 	}
-	maxProbes := 0
-	for i := range p.Buffers {
-		if p.Buffers[i].Class == plan.Probe {
-			maxProbes += p.Buffers[i].Dims[0]
-		}
-	}
 	if o.Profile {
 		m.times = make([]KernelTime, len(p.Kernels))
 		for i, k := range p.Kernels {
 			m.times[i].Kernel = k
 		}
 	}
-	m.probes = make([]Probe, 0, min(maxProbes, 1<<16))
 	return m, nil
 }
 
 // allocateStates maps the states: those of fixed size together.
 func (m *machine) allocateStates() error {
-	p := m.engine.plan
 	total := int64(0)
-	for i := range p.Buffers {
-		b := &p.Buffers[i]
-		if b.Class != plan.State {
+	m.held = make([]held, len(m.states))
+	var err error
+	for i := range m.states {
+		s := &m.states[i]
+		if s.grow != nil {
+			if m.held[i].region, err = memory.New(s.bytes); err != nil {
+				return err
+			}
 			continue
 		}
-		s := state{buffer: i, layout: layoutOf(b.Elem, b.Dims, b.Panel), bytes: b.Bytes, off: total}
-		if b.Grow == nil {
-			total = memory.Up(total + b.Bytes + memory.Slack)
-		} else {
-			s.off = 0
-			s.rows = int64(b.Dims[0])
-			s.room = s.rows
-			var err error
-			if s.grow, err = m.desc.Compile(b.Grow); err != nil {
-				return err
-			}
-			if s.region, err = memory.New(b.Bytes); err != nil {
-				return err
-			}
-		}
-		m.states = append(m.states, s)
+		m.held[i].off = total
+		total = memory.Up(total + s.bytes + memory.Slack)
 	}
-	var err error
 	if m.fixed, err = memory.New(total); err != nil {
 		return err
 	}
 	for i := range m.states {
-		s := &m.states[i]
-		if s.grow == nil {
-			s.region = m.fixed
+		if m.states[i].grow == nil {
+			m.held[i].region = m.fixed
 		}
-		m.addr[s.buffer] = s.region.Addr(s.off)
+		m.addr[m.states[i].buffer] = m.held[i].region.Addr(m.held[i].off)
 	}
 	return nil
 }
 
-// start gives the state its first value.
-func (s *state) start(p *plan.Plan, w *Weights) {
+// start gives the state its first value, in memory as long as its capacity.
+func (s *state) start(p *plan.Plan, w *packed, to []byte) {
 	b := &p.Buffers[s.buffer]
 	if b.From < 0 {
-		fill(s.memory(), b.Elem, b.Fill)
+		fill(to, b.Elem, b.Fill)
 		return
 	}
 	src := &p.Buffers[b.From]
-	data := w.packed.buffer(p, b.From)
+	data := w.buffer(p, b.From)
 	from := layoutOf(src.Elem, src.Dims, src.Panel)
 	if src.Elem == b.Elem && src.Panel == b.Panel && (b.Panel == 0 || from == s.layout) {
-		copy(s.memory(), data)
+		copy(to, data)
 		return
 	}
 	rows := unpack(from, data)
@@ -176,7 +150,7 @@ func (s *state) start(p *plan.Plan, w *Weights) {
 			narrow(rows, f, b.Elem)
 		}
 	}
-	pack(s.layout, s.memory(), rows)
+	pack(s.layout, to, rows)
 }
 
 // unpack gives a buffer's elements in row-major order.
@@ -220,52 +194,27 @@ func fill(b []byte, e plan.Elem, v float64) {
 	}
 }
 
-// growStates makes room for what the described call needs.
-func (m *machine) growStates() error {
-	for i := range m.states {
-		s := &m.states[i]
-		if s.grow == nil {
-			continue
-		}
-		need, err := m.desc.Value(s.grow)
-		if err != nil {
-			return fmt.Errorf("the state %s: %w", m.engine.plan.Buffers[s.buffer].Name, err)
-		}
-		if need > s.rows {
-			if err := m.reserve(s, need); err != nil {
-				return err
-			}
-			s.rows = need
-		}
+// reserve gives a growing state room for so many rows.
+func (m *machine) reserve(i int, rows int64) error {
+	s := &m.states[i]
+	b := &m.plan.Buffers[s.buffer]
+	room, bytes, err := m.wider(s, rows)
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// reserve gives a growing state room for so many rows: at least twice what it
-// had, so that a long stream copies each row a bounded number of times.
-func (m *machine) reserve(s *state, rows int64) error {
-	if rows <= s.room {
-		return nil
-	}
-	b := &m.engine.plan.Buffers[s.buffer]
-	room := max(rows, 2*s.room)
-	bytes, err := rowsBytes(b, room)
-	var r *memory.Region
-	if err == nil {
-		r, err = memory.New(bytes)
-	}
+	r, err := memory.New(bytes)
 	if err != nil {
 		return fmt.Errorf("the state %s cannot grow to %d rows: %w", b.Name, rows, err)
 	}
-	old := copy(r.Bytes(), s.memory())
-	s.region.Free()
-	s.region, s.bytes, s.room = r, bytes, room
+	old := copy(r.Bytes(), m.memory(i))
+	m.held[i].region.Free()
+	m.held[i].region, s.bytes, s.room = r, bytes, room
 	if b.From < 0 {
-		fill(s.memory()[old:], b.Elem, b.Fill)
+		fill(m.memory(i)[old:], b.Elem, b.Fill)
 	}
 	m.addr[s.buffer] = r.Addr(0)
-	for i := range m.entries {
-		m.entries[i].patch(s.buffer, m.addr[s.buffer])
+	for e := range m.entries {
+		m.entries[e].patch(s.buffer, m.addr[s.buffer])
 	}
 	return nil
 }
@@ -281,29 +230,14 @@ func rowsBytes(b *plan.Buffer, rows int64) (int64, error) {
 	return plan.Bytes(b.Elem, dims, b.Panel)
 }
 
-// Pos is the number of rows read.
-func (m *machine) Pos() int64 { return m.pos }
-
-// StateBytes is the capacity of all states.
-func (m *machine) StateBytes() int64 {
-	n := int64(0)
-	for i := range m.states {
-		n += m.states[i].bytes
-	}
-	return n
-}
-
-// Probes are the last call's.
-func (m *machine) Probes() []Probe { return m.probes }
-
 // Close ends the workers and frees the memory.
 func (m *machine) Close() {
 	if m.team != nil {
 		m.stop.Stop()
 		m.team.stop()
 	}
-	for _, s := range m.states {
-		s.region.Free()
+	for _, h := range m.held {
+		h.region.Free()
 	}
 	for _, r := range []*memory.Region{m.records, m.arena, m.fixed} {
 		r.Free()

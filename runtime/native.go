@@ -80,10 +80,7 @@ func newNative(p *plan.Plan, t *artifact.Target) (*native, error) {
 		e.kernels[k] = e.code.Addr(t.Symbols[k])
 	}
 	e.walk = e.code.Addr(t.Symbols[walkSymbol])
-	for i := range p.Entries {
-		in := &p.Entries[i]
-		e.entries = append(e.entries, Entry{Name: in.Name, Doc: in.Doc, Inputs: portsOf(in.Inputs), Outputs: portsOf(in.Outputs)})
-	}
+	e.entries = entriesOf(p)
 	return e, nil
 }
 
@@ -107,6 +104,16 @@ func paramsOf(p *plan.Plan) ([]Param, error) {
 		}
 	}
 	return slices.CompactFunc(params, func(a, b Param) bool { return a.Name == b.Name }), nil
+}
+
+// entriesOf describes the plan's entry points to callers.
+func entriesOf(p *plan.Plan) []Entry {
+	var out []Entry
+	for i := range p.Entries {
+		in := &p.Entries[i]
+		out = append(out, Entry{Name: in.Name, Doc: in.Doc, Inputs: portsOf(in.Inputs), Outputs: portsOf(in.Outputs)})
+	}
+	return out
 }
 
 func portsOf(ports []plan.Port) []Port {

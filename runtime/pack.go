@@ -13,8 +13,9 @@ import (
 
 // packed is the weights and tables of a plan in its layout.
 type packed struct {
-	region *memory.Region
-	place  []int64 // of each buffer of the plan; -1 where it is neither weight nor table
+	region *memory.Region // nil: they are on a GPU
+	place  []int64        // of each buffer of the plan; -1 where it is neither weight nor table
+	gpu    *uploaded
 }
 
 // buffer is the memory of buffer i.

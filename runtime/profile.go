@@ -30,7 +30,7 @@ func (m *machine) Profile() []KernelTime { return m.times }
 
 // timed runs steps as the generated walker does, one launch at a time.
 func (m *machine) timed(e *entry, steps []plan.Step, at, record int64) {
-	width := int64(m.engine.plan.Record)
+	width := int64(m.plan.Record)
 	for i := range steps {
 		s := &steps[i]
 		switch s.Kind {
@@ -39,7 +39,7 @@ func (m *machine) timed(e *entry, steps []plan.Step, at, record int64) {
 			c.steps, c.count, c.records = e.region.Addr(at*stepBytes), 1, m.records.Addr(record*width*8)
 			begin := time.Now()
 			m.team.run()
-			t := &m.times[slices.Index(m.engine.plan.Kernels, s.Kernel)]
+			t := &m.times[slices.Index(m.plan.Kernels, s.Kernel)]
 			t.Time += time.Since(begin)
 			t.Calls++
 		case plan.Repeat:

@@ -74,7 +74,11 @@ func newProgram(a *artifact.Artifact, t *artifact.Target) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Program{engine: e, name: a.Manifest.Name, target: t.Name, identity: a.Identity(t), artifact: a}, nil
+	return programOf(e, a, t), nil
+}
+
+func programOf(e Engine, a *artifact.Artifact, t *artifact.Target) *Program {
+	return &Program{engine: e, name: a.Manifest.Name, target: t.Name, identity: a.Identity(t), artifact: a}
 }
 
 // FromEngine makes a program of an engine; identity names it in saved states.

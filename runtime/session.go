@@ -12,8 +12,9 @@ import (
 
 // Options are choices that change speed, never results.
 type Options struct {
-	Threads int  `help:"Workers of a call; 0: one for each processor that Go uses."`
-	Profile bool `help:"Time every kernel: calls take longer, one launch at a time."`
+	Threads  int  `help:"Workers of a call on a CPU; 0: one for each processor that Go uses."`
+	Profile  bool `help:"Time every kernel: calls take longer, one launch at a time."`
+	Stepwise bool `help:"On a GPU, wait for every launch, so that an error names the kernel that failed."`
 }
 
 func (o Options) threads() int {

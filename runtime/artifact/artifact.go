@@ -67,7 +67,9 @@ type Target struct {
 	Format   string           // what Code is: "amd64", "ptx"; "graph" where the manifest's graph is run
 	Features []string         // CPU features that the code uses, as cpuid names them
 	Symbols  map[string]int64 // byte offsets into Code
-	Scratch  map[string]int64 // bytes of scratch that a kernel needs for each worker
+	Scratch  map[string]int64 // bytes of scratch that a kernel needs for each worker, or CTA
+	Shared   map[string]int64 // PTX: bytes of dynamic shared memory of a CTA
+	Threads  map[string]int64 // PTX: threads of a CTA
 	Plan     string           // the plan's text
 	Code     []byte
 }

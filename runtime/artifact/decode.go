@@ -74,7 +74,7 @@ func Decode(b []byte) (*Artifact, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.Targets = append(a.Targets, Target{t.Name, t.Format, t.Features, t.Symbols, t.Scratch, string(text), code})
+		a.Targets = append(a.Targets, Target{t.Name, t.Format, t.Features, t.Symbols, t.Scratch, t.Shared, t.Threads, string(text), code})
 	}
 	if len(rest) > 0 {
 		return nil, fmt.Errorf("%d sections belong to no target", len(rest))

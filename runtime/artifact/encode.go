@@ -50,6 +50,8 @@ type target struct {
 	Features []string         `cbor:"features"`
 	Symbols  map[string]int64 `cbor:"symbols"`
 	Scratch  map[string]int64 `cbor:"scratch"`
+	Shared   map[string]int64 `cbor:"shared,omitempty"`
+	Threads  map[string]int64 `cbor:"threads,omitempty"`
 	Plan     bool             `cbor:"plan"`
 	Code     bool             `cbor:"code"`
 }
@@ -64,7 +66,7 @@ func Encode(a *Artifact) ([]byte, error) {
 	sections := []section{{kind: manifestSection}}
 	for i := range a.Targets {
 		t := &a.Targets[i]
-		c.Targets = append(c.Targets, target{t.Name, t.Format, t.Features, t.Symbols, t.Scratch, t.Plan != "", len(t.Code) > 0})
+		c.Targets = append(c.Targets, target{t.Name, t.Format, t.Features, t.Symbols, t.Scratch, t.Shared, t.Threads, t.Plan != "", len(t.Code) > 0})
 		if t.Plan != "" {
 			sections = append(sections, section{planSection, uint32(i), []byte(t.Plan)})
 		}
@@ -145,9 +147,11 @@ func check(a *Artifact) error {
 				return fmt.Errorf("target %s: the symbol %s is at byte %d of %d bytes of code", t.Name, symbol, at, len(t.Code))
 			}
 		}
-		for kernel, n := range t.Scratch {
-			if n < 0 || n > math.MaxInt32 {
-				return fmt.Errorf("target %s: the kernel %s needs %d bytes of scratch, which is impossible", t.Name, kernel, n)
+		for what, amounts := range map[string]map[string]int64{"bytes of scratch": t.Scratch, "bytes of shared memory": t.Shared, "threads": t.Threads} {
+			for kernel, n := range amounts {
+				if n < 0 || n > math.MaxInt32 {
+					return fmt.Errorf("target %s: the kernel %s needs %d %s, which is impossible", t.Name, kernel, n, what)
+				}
 			}
 		}
 	}

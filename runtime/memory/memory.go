@@ -124,3 +124,36 @@ func Values[T Numbers](b []byte) (v []T, ok bool) {
 	}
 	return unsafe.Slice((*T)(unsafe.Pointer(p)), len(b)/size), true
 }
+
+// Address is where a slice of Go's heap lies, for calls of foreign code: the
+// slice's holder keeps it until the call has returned. 0 for an empty slice.
+func Address[T Numbers](v []T) uintptr {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(v)))
+}
+
+// At shows n bytes at an address that foreign code gave, outside Go's heap.
+func At(addr uintptr, n int64) []byte {
+	if addr == 0 || n < 0 || n > math.MaxInt {
+		panic("memory: no bytes at this address")
+	}
+	return unsafe.Slice((*byte)(pointer(addr)), n)
+}
+
+// Text is the string at an address that foreign code gave, up to its zero byte;
+// empty at 0.
+func Text(addr uintptr) string {
+	if addr == 0 {
+		return ""
+	}
+	const most = 1 << 12
+	for n := int64(0); n < most; n++ {
+		if b := At(addr, n+1); b[n] == 0 {
+			return string(b[:n])
+		}
+	}
+	return string(At(addr, most))
+}
+
+// pointer is an address outside Go's heap as a pointer, which the collector
+// leaves alone.
+func pointer(addr uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&addr)) }
