@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/memc-lang/memc/codegen/amd64"
+	"github.com/memc-lang/memc/codegen/ptx"
 	"github.com/memc-lang/memc/runtime"
 )
 
@@ -51,8 +52,11 @@ func Runnable(target string) error {
 	case "avx2":
 		return runtime.Supported(target, amd64.AVX2.Features)
 	}
-	return &runtime.Unsupported{What: fmt.Sprintf("target %s: this version compiles for GPUs and does not run on them", target)}
+	return runtime.SupportedGPU(target)
 }
+
+// GPU reports whether a target's code runs on a GPU.
+func GPU(target string) bool { return slices.Contains(ptx.Targets(), target) }
 
 // Buildable is nil where this machine can compile for a target; else the error
 // says what to install.
@@ -64,8 +68,9 @@ func Buildable(target string) error {
 	return nil
 }
 
-// HostTargets are the targets that this machine can run, the fastest first; the
-// interpreter is always the last.
+// HostTargets are the targets of this machine's processor that it can run, the
+// fastest first; the interpreter is always the last. A GPU is used where it is
+// asked for by name.
 func HostTargets() []string {
 	var out []string
 	for _, t := range []string{"avx512", "avx2", "interp"} {

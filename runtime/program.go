@@ -14,6 +14,8 @@ type Program struct {
 	name     string
 	target   string
 	identity string
+	computes string             // what saved states belong to
+	layout   string             // of saved states
 	artifact *artifact.Artifact // nil: from an engine
 }
 
@@ -78,12 +80,16 @@ func newProgram(a *artifact.Artifact, t *artifact.Target) (*Program, error) {
 }
 
 func programOf(e Engine, a *artifact.Artifact, t *artifact.Target) *Program {
-	return &Program{engine: e, name: a.Manifest.Name, target: t.Name, identity: a.Identity(t), artifact: a}
+	return &Program{
+		engine: e, name: a.Manifest.Name, target: t.Name, identity: a.Identity(t), artifact: a,
+		computes: computes(a), layout: layoutNameOf(e, t.Name),
+	}
 }
 
-// FromEngine makes a program of an engine; identity names it in saved states.
+// FromEngine makes a program of an engine; identity names what it computes in
+// saved states.
 func FromEngine(name, target, identity string, e Engine) *Program {
-	return &Program{engine: e, name: name, target: target, identity: identity}
+	return &Program{engine: e, name: name, target: target, identity: identity, computes: identity, layout: layoutNameOf(e, target)}
 }
 
 // Name is the name of the program's spec.
@@ -92,7 +98,15 @@ func (p *Program) Name() string { return p.name }
 // Target is the name of the target that runs.
 func (p *Program) Target() string { return p.target }
 
-// Identity names the program on its target: states are restored only onto it.
+// Device names the GPU that the program runs on; empty for a processor.
+func (p *Program) Device() string {
+	if e, ok := p.engine.(*gpu); ok {
+		return e.device.Name
+	}
+	return ""
+}
+
+// Identity names the program's code and all that it was made of.
 func (p *Program) Identity() string { return p.identity }
 
 // Artifact is where the program came from, nil for FromEngine.

@@ -136,9 +136,8 @@ func (c *course) fits(st *State) error {
 	return nil
 }
 
-// restore checks everything, then takes the state over; write stores row-major
-// elements in a layout as state i, which m has made room for.
-func (c *course) restore(m hand, st *State, write func(i int, l layout, rows []byte) error) error {
+// fitting refuses a state that has not the program's integers and tensors.
+func (c *course) fitting(st *State) error {
 	p := c.plan
 	wanted := map[string]bool{}
 	for _, name := range p.LengthNames() {
@@ -170,6 +169,16 @@ func (c *course) restore(m hand, st *State, write func(i int, l layout, rows []b
 		if t.Elem != e || !slices.Equal(t.Shape, want) {
 			return fmt.Errorf("the tensor %s is %s %v, the program's is %s %v", b.Name, t.Elem, t.Shape, e, want)
 		}
+	}
+	return nil
+}
+
+// restore checks everything, then takes the state over; write stores row-major
+// elements in a layout as state i, which m has made room for.
+func (c *course) restore(m hand, st *State, write func(i int, l layout, rows []byte) error) error {
+	p := c.plan
+	if err := c.fitting(st); err != nil {
+		return err
 	}
 	if err := c.fits(st); err != nil {
 		return err

@@ -15,9 +15,10 @@ import (
 // carried integer.
 const (
 	stateFormat  = "memc.state" // the version of this format
-	stateVersion = "1"
-	stateProgram = "memc.program" // Program.Identity
-	stateTarget  = "memc.target"
+	stateVersion = "2"
+	stateProgram = "memc.program" // what it computes: the graph and the compiler
+	stateLaidOut = "memc.layout"  // the form of the states
+	stateTarget  = "memc.target"  // where it was saved; others may go on with it
 	stateWeights = "memc.weights" // Weights.Identity
 	statePos     = StatePosition
 	stateInt     = "memc.int." // and the integer's name
@@ -29,7 +30,7 @@ const StatePosition = "memc.pos"
 
 // SaveState writes the session's state to a file that appears whole or not at
 // all. It takes the state at its position; the stream can go on from it, in
-// this process or another, with the same results to the bit.
+// this process or another, with the same results to the bit on the same target.
 func (s *Session) SaveState(path string) error {
 	if err := atomicfile.Write(path, s.WriteState); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -53,7 +54,8 @@ func (s *Session) WriteState(w io.Writer) error {
 	}
 	meta := map[string]string{
 		stateFormat:  stateVersion,
-		stateProgram: s.program.identity,
+		stateProgram: s.program.computes,
+		stateLaidOut: s.program.layout,
 		stateTarget:  s.program.target,
 		stateWeights: weights,
 		statePos:     strconv.FormatInt(st.Pos, 10),
@@ -65,7 +67,10 @@ func (s *Session) WriteState(w io.Writer) error {
 }
 
 // LoadState replaces the session's state by a saved one, which must come from
-// the same program, target and weights. On an error the session is as it was.
+// the same program and weights. It may have been saved on another target, as a
+// CPU's on a GPU, where both keep the program's states in the same form; what
+// they compute from it differs in the last bits. On an error the session is as it
+// was.
 func (s *Session) LoadState(path string) error {
 	c, err := safetensors.Open(path)
 	if err != nil {
@@ -101,8 +106,7 @@ func (s *Session) setState(tensors map[string]Tensor, meta map[string]string) er
 	}
 	for _, c := range []struct{ key, want, what string }{
 		{stateFormat, stateVersion, "in another format"},
-		{stateTarget, s.program.target, "of another target"},
-		{stateProgram, s.program.identity, "of another program"},
+		{stateProgram, s.program.computes, "of another program"},
 		{stateWeights, weights, "of other weights"},
 	} {
 		if got := meta[c.key]; got != c.want {
@@ -119,6 +123,15 @@ func (s *Session) setState(tensors map[string]Tensor, meta map[string]string) er
 				return fmt.Errorf("the state's %s is %q, no integer", key, v)
 			}
 		}
+	}
+	if got := meta[stateLaidOut]; got != s.program.layout {
+		why := "its integers are counted otherwise"
+		if c, ok := s.machine.(interface{ fitting(*State) error }); ok {
+			if err := c.fitting(st); err != nil {
+				why = err.Error()
+			}
+		}
+		return fmt.Errorf("the state was saved on %s, where this program keeps its states in another form than on %s: %s. It goes on where it came from", meta[stateTarget], s.program.target, why)
 	}
 	return s.machine.SetState(st)
 }

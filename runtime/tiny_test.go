@@ -357,9 +357,12 @@ func TestSaveState(t *testing.T) {
 		change func(tensors map[string]Tensor, meta map[string]string)
 	}{
 		{"not a saved state", func(_ map[string]Tensor, m map[string]string) { delete(m, "memc.state") }},
-		{"another format", func(_ map[string]Tensor, m map[string]string) { m["memc.state"] = "2" }},
+		{"another format", func(_ map[string]Tensor, m map[string]string) { m["memc.state"] = "1" }},
 		{"another program", func(_ map[string]Tensor, m map[string]string) { m["memc.program"] = "x" }},
-		{"another target", func(_ map[string]Tensor, m map[string]string) { m["memc.target"] = "x" }},
+		{"was saved on x, where this program keeps its states in another form than on tiny: its integers are counted otherwise", func(_ map[string]Tensor, m map[string]string) { m["memc.layout"], m["memc.target"] = "y", "x" }},
+		{"in another form than on tiny: the tensor sum is F32 [3], the program's is F32 [2]", func(t map[string]Tensor, m map[string]string) {
+			t["sum"], m["memc.layout"] = FromFloat32([]float32{1, 2, 3}), "y"
+		}},
 		{"no position", func(_ map[string]Tensor, m map[string]string) { m["memc.pos"] = "-1" }},
 		{"no integer", func(_ map[string]Tensor, m map[string]string) { m["memc.int.len.len"] = "a" }},
 		{"the program has", func(_ map[string]Tensor, m map[string]string) { m["memc.int.more"] = "1" }},

@@ -52,6 +52,7 @@ type benchReport struct {
 	Spec    string `json:"spec"`
 	Entry   string `json:"entry"`
 	Target  string `json:"target"`
+	Device  string `json:"device,omitempty"` // the GPU
 	Threads int    `json:"threads"`
 	Mode    string `json:"mode"` // "prefill": one call; "decode": a call a token
 	measured
@@ -61,6 +62,8 @@ type benchReport struct {
 	Check          *checked       `json:"check,omitempty"` // how far from the interpreter; none for the interpreter itself
 	Kernels        []kernelReport `json:"kernels"`
 	Decode         *measured      `json:"decode,omitempty"` // where both are timed
+
+	where string
 }
 
 // mostTokens bounds what is drawn for one call.
@@ -106,6 +109,9 @@ func (c *benchCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := c.engine.fits(p); err != nil {
+		return err
+	}
 	if c.Weights == "" && c.Seed == nil && p.in.folder == "" {
 		zero := uint64(0)
 		c.Seed = &zero
@@ -119,7 +125,7 @@ func (c *benchCmd) Run(a *app) error {
 	if err := b.graphs(); err != nil {
 		return err
 	}
-	r := benchReport{Spec: p.Name(), Entry: c.Entry, Target: p.Target(), Threads: b.threads, CompileSeconds: p.compileSeconds}
+	r := benchReport{Spec: p.Name(), Entry: c.Entry, Target: p.Target(), Device: p.Device(), where: p.where(b.threads), Threads: b.threads, CompileSeconds: p.compileSeconds}
 	ways := c.ways()
 	if r.PeakRSS, err = b.footprint(ways[0]); err != nil {
 		return err
@@ -169,7 +175,7 @@ func (c *benchCmd) ways() []way {
 }
 
 func (r *benchReport) text(w io.Writer) {
-	fmt.Fprintf(w, "%s of %s on %s, %d threads; compiled in %.2f s\n", r.Entry, r.Spec, r.Target, r.Threads, r.CompileSeconds)
+	fmt.Fprintf(w, "%s of %s on %s; compiled in %.2f s\n", r.Entry, r.Spec, r.where, r.CompileSeconds)
 	if r.Check != nil {
 		fmt.Fprintln(w, r.Check)
 	}

@@ -14,6 +14,7 @@ import (
 type execCmd struct {
 	source
 	engine
+	stepwise
 	weights
 	Entry    string `default:"forward" help:"The entry point to run (${default})."`
 	In       string `required:"" placeholder:"F" help:"The inputs: a safetensors file with a tensor for each."`
@@ -61,7 +62,7 @@ func (c *execCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	s, err := p.session(&c.weights, c.engine)
+	s, err := p.session(&c.weights, c.engine, c.stepwise)
 	if err != nil {
 		return err
 	}

@@ -94,9 +94,10 @@ type passkeyLength struct {
 }
 
 type passkeyReport struct {
-	Spec    string          `json:"spec"`
-	Target  string          `json:"target"`
-	Threads int             `json:"threads"`
+	Spec    string `json:"spec"`
+	Target  string `json:"target"`
+	Threads int    `json:"threads"`
+	where   string
 	Symbols int             `json:"symbols"`
 	Results []passkeyResult `json:"results"`
 	Lengths []passkeyLength `json:"lengths"`
@@ -163,7 +164,7 @@ func (c *passkeyCmd) Run(a *app) error {
 	}
 	t.bar = newProgress(a.err, total)
 	defer t.bar.done()
-	r := passkeyReport{Spec: p.Name(), Target: p.Target(), Threads: t.threads, Symbols: *c.Symbols}
+	r := passkeyReport{Spec: p.Name(), Target: p.Target(), where: p.where(t.threads), Threads: t.threads, Symbols: *c.Symbols}
 	for _, l := range c.Length {
 		var streams []stream
 		for _, d := range c.Depth {
@@ -208,7 +209,7 @@ func (c *passkeyCmd) table(w io.Writer, r *passkeyReport) {
 		fmt.Fprintf(t, "%s\t%.0f\t\n", size(l.StateBytes), l.Speed)
 	}
 	t.Flush()
-	fmt.Fprintf(w, "%s on %s, %d threads; keys of %d symbols; peak memory %s\n", r.Spec, r.Target, r.Threads, r.Symbols, size(r.RSS))
+	fmt.Fprintf(w, "%s on %s; keys of %d symbols; peak memory %s\n", r.Spec, r.where, r.Symbols, size(r.RSS))
 }
 
 // task runs streams, several at a time: one stream of a small model does not

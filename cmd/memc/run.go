@@ -18,6 +18,7 @@ import (
 type runCmd struct {
 	source
 	engine
+	stepwise
 	weights
 	Text     string `required:"" placeholder:"FILE" help:"The text, read as bytes; - is the standard input."`
 	Probes   bool   `help:"Print each memory's inner loss as a chunk is completed, a line each."`
@@ -39,6 +40,7 @@ type probeReport struct {
 type runReport struct {
 	Spec       string        `json:"spec"`
 	Target     string        `json:"target"`
+	Device     string        `json:"device,omitempty"` // the GPU
 	Threads    int           `json:"threads"`
 	Tokens     int64         `json:"tokens"`
 	Seconds    float64       `json:"seconds"`
@@ -79,7 +81,7 @@ func (c *runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	s, err := p.session(&c.weights, c.engine)
+	s, err := p.session(&c.weights, c.engine, c.stepwise)
 	if err != nil {
 		return err
 	}
@@ -265,7 +267,7 @@ func surprise(logits []float32, token int32) float64 {
 
 func (r *reader) report(p *program, threads int, seconds float64) error {
 	out := runReport{
-		Spec: p.Name(), Target: p.Target(), Threads: threads, Tokens: r.tokens, Seconds: seconds, Speed: float64(r.tokens) / seconds,
+		Spec: p.Name(), Target: p.Target(), Device: p.Device(), Threads: threads, Tokens: r.tokens, Seconds: seconds, Speed: float64(r.tokens) / seconds,
 		Bits: number(r.bits / float64(r.guessed)), Position: r.s.Pos(), StateBytes: r.s.StateBytes(), RSS: peakRSS(), Probes: []probeReport{},
 	}
 	for _, name := range r.names {
@@ -277,7 +279,7 @@ func (r *reader) report(p *program, threads int, seconds float64) error {
 		out.Probes = append(out.Probes, v)
 	}
 	return r.app.print(out, func(w io.Writer) {
-		fmt.Fprintf(w, "%d bytes in %.2f s: %.0f tokens/s on %s, %d threads\n", out.Tokens, seconds, out.Speed, out.Target, threads)
+		fmt.Fprintf(w, "%d bytes in %.2f s: %.0f tokens/s on %s\n", out.Tokens, seconds, out.Speed, p.where(threads))
 		if r.guessed > 0 {
 			fmt.Fprintf(w, "%.4f bits per byte\n", float64(out.Bits))
 		}

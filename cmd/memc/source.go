@@ -34,8 +34,13 @@ type source struct {
 // engine is how a program is run.
 type engine struct {
 	Target  string `placeholder:"T" help:"The target to run; without it the fastest that this machine has."`
-	Threads *int   `placeholder:"N" help:"Threads of a call; without it one for each processor."`
+	Threads *int   `placeholder:"N" help:"Threads of a call on a processor; without it one for each that there is."`
 	Rebuild bool   `help:"Compile an artifact again from its graph instead of trusting its code."`
+}
+
+// stepwise is how launches on a GPU are waited for.
+type stepwise struct {
+	Stepwise bool `help:"On a GPU, wait for every launch: an error then names its kernel."`
 }
 
 // weights is where a program's weights come from.
@@ -354,12 +359,40 @@ func (w *weights) load(p *program) (*runtime.Weights, error) {
 }
 
 // session begins a stream with the weights that the flags name.
-func (p *program) session(w *weights, e engine) (*runtime.Session, error) {
+func (p *program) session(w *weights, e engine, step stepwise) (*runtime.Session, error) {
+	if err := errors.Join(e.fits(p), step.fits(p)); err != nil {
+		return nil, err
+	}
+	o := runtime.Options{Threads: e.threads(), Stepwise: step.Stepwise}
 	loaded, err := w.load(p)
 	if err != nil {
 		return nil, err
 	}
-	return p.NewSession(loaded, runtime.Options{Threads: e.threads()})
+	return p.NewSession(loaded, o)
+}
+
+// fits refuses flags that have no effect on the program's target.
+func (e *engine) fits(p *program) error {
+	if e.Threads != nil && memc.GPU(p.Target()) {
+		return usage("--threads %d: %s runs on a GPU, whose threads are as many as its kernels have", *e.Threads, p.Target())
+	}
+	return nil
+}
+
+// fits refuses the flag where there are no launches to wait for.
+func (s *stepwise) fits(p *program) error {
+	if s.Stepwise && !memc.GPU(p.Target()) {
+		return usage("--stepwise: %s runs on a processor; the flag is for GPUs", p.Target())
+	}
+	return nil
+}
+
+// where says what the program runs on, with so many threads.
+func (p *program) where(threads int) string {
+	if memc.GPU(p.Target()) {
+		return fmt.Sprintf("%s (%s)", p.Target(), p.Device())
+	}
+	return fmt.Sprintf("%s, %d threads", p.Target(), threads)
 }
 
 // entry is an entry point of the program.
