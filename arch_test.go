@@ -97,6 +97,7 @@ var arrows = []struct{ from, to, why string }{
 	{"passes/...", "ir/...", "passes are target-neutral"},
 	{"codegen/amd64/...", "ir/...", "a back end prints kernels and knows no other"},
 	{"codegen/ptx/...", "ir/...", "a back end prints kernels and knows no other"},
+	{"runtime/cuda/cudatest", "runtime/... codegen/ptx/sim", "a GPU for tests is the simulator behind the driver's interface"},
 	{"runtime", "runtime/... ir/plan", "a program that runs needs the plan and no compiler"},
 	{"runtime/...", "runtime/...", "the parts of the runtime know nothing of the compiler"},
 	{"gen", "ir/plan runtime/artifact runtime/atomicfile", "generated packages are text around an artifact"},
@@ -136,6 +137,18 @@ func TestArrows(t *testing.T) {
 			}
 			if !slices.ContainsFunc(allowed, func(p string) bool { return matches(p, to) }) {
 				t.Errorf("%s imports %s: %s", f.path, imp, arrows[row].why)
+			}
+		}
+	}
+}
+
+// TestTestPackages keeps packages for tests, whose names end so, out of what is
+// built.
+func TestTestPackages(t *testing.T) {
+	for _, f := range goFiles(t) {
+		for _, imp := range f.imports() {
+			if to, ours := strings.CutPrefix(imp, modulePath+"/"); ours && strings.HasSuffix(to, "test") && !f.test && !strings.HasSuffix(f.pkg, "test") {
+				t.Errorf("%s imports %s, which is for tests", f.path, imp)
 			}
 		}
 	}
