@@ -108,8 +108,10 @@ type Library struct{ at [calls]uintptr }
 
 // Load opens the library and finds its functions. An error says that there is
 // no driver, or that it is too old to have a function.
-func Load() (*Library, error) {
-	lib, err := foreign.Open(driverLibrary)
+func Load() (*Library, error) { return load(driverLibrary) }
+
+func load(file string) (*Library, error) {
+	lib, err := foreign.Open(file)
 	if err != nil {
 		return nil, &Lacks{"there is no NVIDIA driver: " + err.Error() + "; it comes with the driver for Linux (nvidia.com/drivers), in a container with the NVIDIA Container Toolkit"}
 	}
