@@ -4,6 +4,7 @@ package foreign
 
 import (
 	"fmt"
+	goruntime "runtime"
 
 	"github.com/ebitengine/purego"
 )
@@ -20,6 +21,8 @@ func Call(fn uintptr, args []uintptr) uintptr {
 // Open opens a shared library by the name that the loader knows it by. The
 // error is a *Missing.
 func Open(name string) (*Library, error) {
+	goruntime.LockOSThread() // the loader keeps its last error for the thread
+	defer goruntime.UnlockOSThread()
 	h, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
 		return nil, &Missing{name, err.Error()}
