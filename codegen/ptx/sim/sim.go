@@ -1,321 +1,237 @@
-// Package sim runs PTX text of the kind that codegen/ptx prints, slowly and on
-// no GPU: a CTA's threads one after another from barrier to barrier. It is for
-// tests. Beside the result it checks what a GPU would not say: an access
-// outside an allocation or not aligned, a read of a register or of shared
-// memory that nothing has written, threads of a CTA that meet at different
-// barriers, and a race, where a thread touches what another one has written
-// since the last barrier, or writes what another one has read.
+// Package sim runs PTX text on no GPU, for tests: it computes what a GPU would
+// and reports what a GPU would not say.
 //
-// Arithmetic is that of the PTX ISA, "Instruction Set", correctly rounded;
-// instructions with other roundings or approximations are not known. All
-// threads of a warp are independent; CTAs run one after another.
+// A program's text is read once (Parse) and its entries compiled. A launch
+// (Run) runs its CTAs one after another, and a CTA's warps in turn from barrier
+// to barrier, 32 lanes in lockstep with masks where branches divide them. What
+// it knows is the part of the PTX ISA that kernels of this kind need: integer
+// and f32 arithmetic, f16 and bf16 conversions and pairs, predicates, branches,
+// barriers, shuffles and votes, vector loads and stores, shared and global
+// memory, tables, ldmatrix, stmatrix, mma and cp.async. Anything else is an
+// error of Parse that names the line.
+//
+// A fault ends the launch with an error that names the CTA, the thread and the
+// line:
+//
+//   - a register without a value is read;
+//   - an access lies outside an allocation or the CTA's shared memory, or is not
+//     aligned for its size, a vector's for the vector's;
+//   - shared memory that nothing has written in this CTA is read, or memory of
+//     Memory.Fresh that nothing has written;
+//   - threads race: see shadow.go for what is ordered;
+//   - two CTAs of a launch write one byte, or one reads what another one writes;
+//   - the destination of a cp.async is touched before its thread has waited for
+//     it, or by another thread with no barrier behind that wait;
+//   - lanes that must come together do not, or barriers can never open;
+//   - a launch takes more steps than it may.
+//
+// Arithmetic is correctly rounded where the ISA says so; see float.go for
+// approximations and matrix.go for sums in mma, which hardware may compute with
+// other last bits.
 package sim
 
 import (
-	"encoding/binary"
 	"fmt"
+	"math"
 )
-
-// Memory is a device's global memory: allocations far from each other.
-type Memory struct{ segments []*segment }
-
-type segment struct {
-	name string
-	base uint64
-	data []byte
-	seen touched
-}
-
-// Add makes memory of data, under a name for errors, and gives its address, a
-// multiple of 256. Runs read and write data itself.
-func (m *Memory) Add(name string, data []byte) uint64 {
-	base := uint64(len(m.segments)+1) << 40
-	m.segments = append(m.segments, &segment{name: name, base: base, data: data})
-	return base
-}
-
-// Words makes memory of 64-bit integers.
-func (m *Memory) Words(name string, words ...uint64) uint64 {
-	data := make([]byte, 0, 8*len(words))
-	for _, w := range words {
-		data = binary.LittleEndian.AppendUint64(data, w)
-	}
-	return m.Add(name, data)
-}
-
-func (m *Memory) find(at uint64, size int) (*segment, int, error) {
-	i := int(at>>40) - 1
-	if i < 0 || i >= len(m.segments) {
-		return nil, 0, fmt.Errorf("the address %#x is in no allocation", at)
-	}
-	s := m.segments[i]
-	off := int64(at - s.base)
-	if off+int64(size) > int64(len(s.data)) {
-		return nil, 0, fmt.Errorf("byte %d of %s, which has %d", off, s.name, len(s.data))
-	}
-	if off%int64(size) != 0 {
-		return nil, 0, fmt.Errorf("byte %d of %s is not aligned for %d bytes", off, s.name, size)
-	}
-	return s, int(off), nil
-}
-
-// touched remembers which threads used each two bytes of a piece of memory
-// since the last barrier.
-type touched []touch
-
-type touch struct {
-	epoch          int // of the barrier interval
-	reader, writer int // thread + 1, 0 for none, many for several
-}
-
-const many = -1
-
-// use notes an access and reports a race.
-func (t *touched) use(off, size, total, epoch, thread int, write bool) error {
-	if *t == nil {
-		*t = make(touched, (total+1)/2)
-	}
-	for i := off / 2; i < (off+size+1)/2; i++ {
-		u := &(*t)[i]
-		if u.epoch != epoch {
-			*u = touch{epoch: epoch}
-		}
-		if u.writer != 0 && u.writer != thread+1 {
-			return fmt.Errorf("race: byte %d, which thread %d wrote since the last barrier", off, u.writer-1)
-		}
-		if write {
-			if u.reader != 0 && u.reader != thread+1 {
-				return fmt.Errorf("race: it writes byte %d, which another thread read since the last barrier", off)
-			}
-			u.writer = thread + 1
-			continue
-		}
-		switch u.reader {
-		case 0, thread + 1:
-			u.reader = thread + 1
-		default:
-			u.reader = many
-		}
-	}
-	return nil
-}
 
 // Launch says how an entry is run.
 type Launch struct {
-	CTAs    int
-	Threads int
-	Shared  int // bytes of dynamic shared memory
-	Args    []uint64
+	CTAs    int      // the grid, in x
+	Threads int      // of a CTA, in x
+	Shared  int      // bytes of dynamic shared memory
+	Args    []uint64 // of each parameter; a narrower one takes the lower bits
 	Memory  *Memory
-	Steps   int // the most instructions of all threads together; 0: 1<<32
+	Steps   int // the most instructions of all warps together; 0: 1<<28
 }
 
-// cta is one running CTA.
+// cta is a running CTA.
 type cta struct {
-	*Program
 	*Launch
-	entry   *entry
-	number  int
-	shared  []byte
-	written []bool // by byte of shared
-	seen    touched
-	epoch   int
-	threads []thread
+	entry  *entry
+	number int
+	shared []byte
+	seen   shadow
+	warps  []*warp
+	bars   [16]barrier
+	steps  int
+	start  uint32 // the epoch in which it began
+	launch uint32 // and in which the launch did
 }
 
-type thread struct {
-	regs []uint64
-	set  []bool
-	pc   int
-	done bool
-}
-
-// Run runs an entry. An error names the CTA, the thread and the line.
+// Run runs an entry. Its error is one in the launch (no such entry, too few
+// arguments) or a fault; memory then holds what was stored before it.
 func (p *Program) Run(name string, l Launch) error {
 	e := p.entries[name]
 	if e == nil {
 		return fmt.Errorf("sim: no entry is called %s", name)
 	}
-	if len(l.Args) != len(e.params) {
+	switch {
+	case len(l.Args) != len(e.params):
 		return fmt.Errorf("sim: %s takes %d arguments, not %d", name, len(e.params), len(l.Args))
+	case l.Threads < 1 || l.Threads > 1024:
+		return fmt.Errorf("sim: %s: a CTA has 1 to 1024 threads, not %d", name, l.Threads)
+	case e.threads > 0 && (l.Threads > e.threads || e.exact && l.Threads < e.threads):
+		return fmt.Errorf("sim: %s is launched with %d threads and declares %d", name, l.Threads, e.threads)
+	case l.CTAs < 1 || l.CTAs > math.MaxInt32:
+		return fmt.Errorf("sim: %s is launched with %d CTAs", name, l.CTAs)
+	case l.Shared < 0 || l.Shared > maxShared:
+		return fmt.Errorf("sim: %s is launched with %d bytes of shared memory", name, l.Shared)
+	case l.Memory == nil:
+		return fmt.Errorf("sim: %s is launched without memory", name)
 	}
-	steps := l.Steps
-	if steps == 0 {
-		steps = 1 << 32
+	if l.Steps == 0 {
+		l.Steps = 1 << 28
 	}
-	p.place(l.Memory)
-	for _, s := range l.Memory.segments {
-		s.seen = nil
-	}
-	epoch := 0
-	for n := range l.CTAs {
-		c := &cta{Program: p, Launch: &l, entry: e, number: n, shared: make([]byte, l.Shared), written: make([]bool, l.Shared), epoch: epoch + 1}
-		c.threads = make([]thread, l.Threads)
-		for i := range c.threads {
-			c.threads[i] = thread{regs: make([]uint64, e.registers), set: make([]bool, e.registers)}
+	if l.Memory.epoch > math.MaxUint32/2 {
+		for _, s := range l.Memory.segments {
+			s.seen = shadow{}
 		}
-		if err := c.run(&steps); err != nil {
-			return fmt.Errorf("sim: %s, CTA %d, %w", name, n, err)
+		l.Memory.epoch = 0
+	}
+	c := &cta{Launch: &l, entry: e, steps: l.Steps, launch: l.Memory.epoch + 1}
+	c.shared = make([]byte, e.dynamic()+l.Shared)
+	c.seen.shared = true
+	for i := range (l.Threads + lanes - 1) / lanes {
+		c.warps = append(c.warps, newWarp(c, i))
+	}
+	for c.number = range l.CTAs {
+		if err := c.run(); err != nil {
+			return fmt.Errorf("sim: %s, CTA %d, %w", name, c.number, err)
 		}
-		epoch = c.epoch
 	}
 	return nil
 }
 
-func (c *cta) run(steps *int) error {
-	for {
-		at, done := -1, 0
-		for i := range c.threads {
-			t := &c.threads[i]
-			for !t.done {
-				if *steps--; *steps < 0 {
-					return fmt.Errorf("thread %d: it runs for too long", i)
-				}
-				in := &c.entry.code[t.pc]
-				stop, err := c.step(i, t, in)
-				if err != nil {
-					return fmt.Errorf("thread %d, line %d, %s: %w", i, in.line, in.text, err)
-				}
-				if stop {
-					break
-				}
-			}
-			if t.done {
-				done++
-				continue
-			}
-			if at >= 0 && at != t.pc {
-				return fmt.Errorf("thread %d waits at line %d, another one at line %d", i, c.entry.code[t.pc-1].line, c.entry.code[at-1].line)
-			}
-			at = t.pc
+// dynamic is where dynamic shared memory begins.
+func (e *entry) dynamic() int { return (e.static + 127) &^ 127 }
+
+// newWarp makes a warp with its constants in place.
+func newWarp(c *cta, number int) *warp {
+	f := &c.entry.file
+	w := &warp{cta: c, code: c.entry.code, number: number}
+	w.r32, w.r64, w.preds = make([][lanes]uint32, f.n32), make([][lanes]uint64, f.n64), make([]uint32, f.preds)
+	w.set = make([]uint32, len(f.names))
+	w.clock.known = make([]uint32, len(c.warps)+1)
+	n := min(c.Threads-number*lanes, lanes)
+	w.exist = allLanes >> (lanes - n)
+	for _, k := range f.consts {
+		v := k.value
+		if t := k.table; t != nil {
+			v += c.address(t)
 		}
-		if done == len(c.threads) {
+		w.hold(k.register, v)
+	}
+	for _, k := range f.params {
+		w.hold(k.register, c.Args[k.value])
+	}
+	return w
+}
+
+// address is where a variable of the text lies: in shared memory an offset.
+func (c *cta) address(t *table) uint64 {
+	switch {
+	case t.extern:
+		return uint64(c.entry.dynamic())
+	case t.shared:
+		return uint64(t.offset)
+	}
+	return c.Memory.table(t)
+}
+
+// hold puts one value into all lanes of a register.
+func (w *warp) hold(r register, v uint64) {
+	switch r.class {
+	case predicate:
+		w.preds[r.index] = -uint32(v & 1)
+	case bits64:
+		for l := range w.r64[r.index] {
+			w.r64[r.index][l] = v
+		}
+	default:
+		for l := range w.r32[r.index] {
+			w.r32[r.index][l] = uint32(v)
+		}
+	}
+}
+
+// begin puts a warp at the entry's first instruction.
+func (w *warp) begin() {
+	c, f := w.cta, &w.cta.entry.file
+	clear(w.set)
+	for _, list := range [][]constant{f.consts, f.params} {
+		for _, k := range list {
+			w.set[k.id] = allLanes
+		}
+	}
+	for _, s := range f.specials {
+		w.set[s.id] = allLanes
+		for l := range lanes {
+			w.r32[s.index][l] = specialNames[s.name](w, l)
+		}
+	}
+	w.live, w.waits, w.err = w.exist, -1, nil
+	w.splits = append(w.splits[:0], split{mask: w.exist})
+	w.clock.now, w.clock.base, w.clock.lane = c.start, c.start, nil
+	w.clock.known = w.clock.known[:0]
+	for range c.warps {
+		w.clock.known = append(w.clock.known, c.start)
+	}
+	w.eye = view{clock: &w.clock, warp: w.number, start: c.start, launch: c.launch}
+	for l := range w.copies {
+		w.copies[l] = copies{}
+	}
+}
+
+// run runs one CTA to its end.
+func (c *cta) run() error {
+	c.start = c.Memory.epoch + 1
+	for i := range c.bars {
+		c.bars[i].arrived, c.bars[i].waiting = 0, c.bars[i].waiting[:0]
+	}
+	for _, w := range c.warps {
+		w.begin()
+	}
+	for {
+		left, ran := 0, false
+		for _, w := range c.warps {
+			if len(w.splits) > 0 && w.waits < 0 {
+				ran = true
+				w.run()
+				if w.err != nil {
+					in := &c.entry.code[w.at]
+					return fmt.Errorf("thread %d, line %d, %s: %w", w.number*lanes+w.lane, in.line, in.text, w.err)
+				}
+				if w.clock.now > math.MaxUint32-1<<20 {
+					return fmt.Errorf("warp %d: it meets at too many barriers", w.number)
+				}
+				c.Memory.epoch = max(c.Memory.epoch, w.clock.now)
+			}
+			left += len(w.splits)
+		}
+		if left == 0 {
 			return nil
 		}
-		if done > 0 {
-			return fmt.Errorf("%d threads have ended and the others wait at line %d", done, c.entry.code[at-1].line)
+		if !ran {
+			return c.stuck()
 		}
-		c.epoch++
 	}
 }
 
-// value reads an operand.
-func (c *cta) value(t *thread, a *arg) (uint64, error) {
-	if a.reg < 0 {
-		return a.value, nil
-	}
-	if !t.set[a.reg] {
-		return 0, fmt.Errorf("%s has no value", a.text)
-	}
-	return t.regs[a.reg] + a.value, nil // a.value is an address's displacement
-}
-
-// step runs one instruction; stop says that the thread waits or has ended.
-func (c *cta) step(id int, t *thread, in *inst) (stop bool, err error) {
-	t.pc++
-	if in.guard != nil {
-		p, err := c.value(t, in.guard)
-		if err != nil || (p != 0) == in.negated {
-			return false, err
+// stuck explains why no warp can go on.
+func (c *cta) stuck() error {
+	ended := 0
+	for _, w := range c.warps {
+		if len(w.splits) == 0 {
+			ended++
 		}
 	}
-	switch in.kind {
-	case isBranch:
-		t.pc = in.target
-		return false, nil
-	case isBarrier:
-		return true, nil
-	case isReturn:
-		t.done = true
-		return true, nil
-	}
-	var v [4]uint64
-	for i := range in.args {
-		a := &in.args[i]
-		switch a.special {
-		case "%tid.x":
-			v[i] = uint64(id)
-		case "%ctaid.x":
-			v[i] = uint64(c.number)
-		case "%nctaid.x":
-			v[i] = uint64(c.CTAs)
-		case "":
-			if v[i], err = c.value(t, a); err != nil {
-				return false, err
-			}
+	for _, w := range c.warps {
+		if len(w.splits) > 0 {
+			b, in := &c.bars[w.waits], &c.entry.code[w.at]
+			return fmt.Errorf("thread %d, line %d, %s: it waits at barrier %d for %d warps of which %d come; %d warps have ended",
+				w.number*lanes, in.line, in.text, w.waits, b.expects, b.arrived, ended)
 		}
-	}
-	var out uint64
-	switch in.kind {
-	case isParam:
-		out = c.Args[in.args[0].value]
-	case isLoad:
-		out, err = c.load(id, in, v[0])
-	case isStore:
-		return false, c.store(id, in, v[0], v[1])
-	default:
-		out = in.compute(v[0], v[1], v[2])
-	}
-	t.regs[in.dst], t.set[in.dst] = out, true
-	return false, err
-}
-
-func (c *cta) load(id int, in *inst, at uint64) (uint64, error) {
-	data, off, err := c.access(id, in, at, false)
-	if err != nil {
-		return 0, err
-	}
-	if in.shared {
-		for i := range in.size {
-			if !c.written[off+i] {
-				return 0, fmt.Errorf("shared byte %d has not been written", off+i)
-			}
-		}
-	}
-	switch in.size {
-	case 1:
-		return uint64(data[off]), nil
-	case 2:
-		return uint64(binary.LittleEndian.Uint16(data[off:])), nil
-	case 4:
-		return uint64(binary.LittleEndian.Uint32(data[off:])), nil
-	}
-	return binary.LittleEndian.Uint64(data[off:]), nil
-}
-
-func (c *cta) store(id int, in *inst, at, v uint64) error {
-	data, off, err := c.access(id, in, at, true)
-	if err != nil {
-		return err
-	}
-	if in.shared {
-		for i := range in.size {
-			c.written[off+i] = true
-		}
-	}
-	switch in.size {
-	case 2:
-		binary.LittleEndian.PutUint16(data[off:], uint16(v))
-	case 4:
-		binary.LittleEndian.PutUint32(data[off:], uint32(v))
-	default:
-		binary.LittleEndian.PutUint64(data[off:], v)
 	}
 	return nil
-}
-
-// access checks an address and notes its use.
-func (c *cta) access(id int, in *inst, at uint64, write bool) ([]byte, int, error) {
-	if in.shared {
-		off := int64(int32(at))
-		if off < 0 || off+int64(in.size) > int64(len(c.shared)) || off%int64(in.size) != 0 {
-			return nil, 0, fmt.Errorf("%d bytes at shared address %d of %d", in.size, off, len(c.shared))
-		}
-		return c.shared, int(off), c.seen.use(int(off), in.size, len(c.shared), c.epoch, id, write)
-	}
-	s, off, err := c.Memory.find(at, in.size)
-	if err != nil {
-		return nil, 0, err
-	}
-	return s.data, off, s.seen.use(off, in.size, len(s.data), c.epoch, id, write)
 }

@@ -3,91 +3,104 @@ package sim
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
-	"math/big"
-	"math/rand"
+	"os"
 	"strings"
 	"testing"
+
+	"github.com/memc-lang/memc/codegen/ptx"
 )
 
-// entryOf is a program of one entry with one parameter, the address in %q0 and
-// the thread's number in %r0.
-func entryOf(body string) string {
-	return `.version 7.0
-.target sm_80
+// head is what each text of these tests begins with, as codegen/ptx writes it.
+const head = `.version 8.0
+.target sm_90
 .address_size 64
 .extern .shared .align 128 .b8 near[];
 .global .align 8 .b64 _table_0[3] = {7, -8,
     9};
-.visible .entry k(
+`
+
+// entryOf is an entry with the thread's number in %r0, the address of its memory
+// in %q0 and that of its shared memory in %r1.
+func entryOf(body string) string { return head + entryNamed("k", body) }
+
+func entryNamed(name, body string) string {
+	return `.visible .entry ` + name + `(
     .param .u64 p)
-.maxntid 4, 1, 1
 {
-    .reg .b32 %r<9>;
+    .reg .pred %p<9>;
+    .reg .b16 %h<9>;
+    .reg .b32 %r<40>;
+    .reg .b64 %q<9>;
+    .reg .f32 %f<20>;
     ld.param.u64 %q0, [p];
     mov.u32 %r0, %tid.x;
+    mov.u32 %r1, near;
 ` + body + `
     ret;
 }
 `
 }
 
-func run(t *testing.T, body string, data []byte) error {
+// bodyLine is the line of the text on which a body begins.
+const bodyLine = 18
+
+// words are memory of 32-bit words.
+func words(data []byte) []uint32 {
+	out := make([]uint32, len(data)/4)
+	for i := range out {
+		out[i] = binary.LittleEndian.Uint32(data[4*i:])
+	}
+	return out
+}
+
+func bytesOf(words []uint32) []byte {
+	var out []byte
+	for _, w := range words {
+		out = binary.LittleEndian.AppendUint32(out, w)
+	}
+	return out
+}
+
+// launch runs a body with that many threads in each of so many CTAs.
+func launch(t testing.TB, body string, threads, ctas int, data []byte) error {
 	t.Helper()
 	p, err := Parse(entryOf(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var mem Memory
-	return p.Run("k", Launch{CTAs: 1, Threads: 4, Shared: 64, Args: []uint64{mem.Add("data", data)}, Memory: &mem, Steps: 10000})
+	return p.Run("k", Launch{CTAs: ctas, Threads: threads, Shared: 4096, Args: []uint64{mem.Add("data", data)}, Memory: &mem, Steps: 10000})
 }
 
-const neighbours = `
-    mov.u32 %r1, near;
-    mad.lo.s32 %r2, %r0, 4, %r1;
-    st.shared.u32 [%r2+16], %r0;
-    %s
-    ld.shared.u32 %r3, [%r2+12];`
-
-// A thread reads what its neighbour wrote; thread 0 reads what nobody did.
-func TestBarrier(t *testing.T) {
-	skip0 := "setp.ge.s32 %p0, %r0, 1;\n@!%p0 bra $over;\n"
-	end := "\n$over:\nmad.wide.u32 %q1, %r0, 4, %q0;\nst.global.u32 [%q1], %r3;"
-	good := strings.Replace(neighbours, "%s", "bar.sync 0;\nmov.u32 %r3, 50;\n"+skip0, 1) + end
-	data := make([]byte, 16)
-	if err := run(t, good, data); err != nil {
-		t.Fatal(err)
+// each gives what every thread of a warp makes of a body that leaves a value in
+// %r9, from the thread's word of memory in %r2.
+func each(t testing.TB, body string, in []uint32) []uint32 {
+	t.Helper()
+	data := bytesOf(in)
+	if err := launch(t, perThread(body), len(in), 1, data); err != nil {
+		t.Fatalf("%s\n%v", body, err)
 	}
-	if got := fmt.Sprint(data); got != "[50 0 0 0 0 0 0 0 1 0 0 0 2 0 0 0]" {
-		t.Error(got)
-	}
+	return words(data)
 }
 
-func TestFaults(t *testing.T) {
-	for name, tc := range map[string]struct{ body, want string }{
-		"race":     {strings.Replace(neighbours, "%s", "setp.ge.s32 %p0, %r0, 1;\n@!%p0 bra $over;\n", 1) + "\n$over:", "thread 1, line 21, ld.shared.u32 %r3, [%r2+12];: race: byte 16, which thread 0 wrote"},
-		"overtake": {"mov.u32 %r1, near;\nst.global.u32 [%q0], %r0;", "thread 1, line 15, st.global.u32 [%q0], %r0;: race: byte 0, which thread 0 wrote"},
-		"read":     {"ld.global.u32 %r1, [%q0];\nsetp.ge.s32 %p0, %r0, 1;\n@%p0 st.global.u32 [%q0], %r0;", "race: it writes byte 0, which another thread read"},
-		"unset":    {"add.s32 %r1, %r2, 1;", "%r2 has no value"},
-		"fresh":    {strings.Replace(neighbours, "%s", "bar.sync 0;", 1), "thread 0, line 19, ld.shared.u32 %r3, [%r2+12];: shared byte 12 has not been written"},
-		"shared":   {"mov.u32 %r1, near;\nst.shared.u32 [%r1+64], %r0;", "4 bytes at shared address 64 of 64"},
-		"bounds":   {"st.global.u32 [%q0+16], %r0;", "byte 16 of data, which has 16"},
-		"below":    {"ld.global.u32 %r1, [%q0+-4];", "no allocation"},
-		"null":     {"mov.u64 %q1, 0;\nld.global.u32 %r1, [%q1];", "the address 0x0 is in no allocation"},
-		"aligned":  {"ld.global.u32 %r1, [%q0+2];", "not aligned"},
-		"diverged": {"setp.ge.s32 %p0, %r0, 2;\n@%p0 bra $two;\nbar.sync 0;\n$two:\nbar.sync 0;", "waits at line"},
-		"left":     {"setp.ge.s32 %p0, %r0, 2;\n@%p0 ret;\nbar.sync 0;", "2 threads have ended"},
-		"endless":  {"$here:\nbra $here;", "runs for too long"},
-	} {
-		if err := run(t, tc.body, make([]byte, 16)); err == nil || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("%s: %v; want %q", name, err, tc.want)
-		}
+func perThread(body string) string {
+	return "mad.wide.u32 %q8, %r0, 4, %q0;\nld.global.u32 %r2, [%q8];\n" + body + "\nst.global.u32 [%q8], %r9;"
+}
+
+// wants checks a fault.
+func wants(t *testing.T, what string, err error, want string) {
+	t.Helper()
+	switch {
+	case want == "" && err != nil:
+		t.Errorf("%s: %v", what, err)
+	case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+		t.Errorf("%s: %v; want %q", what, err, want)
 	}
 }
 
 func TestTable(t *testing.T) {
 	data := make([]byte, 8)
-	if err := run(t, "setp.eq.s32 %p0, %r0, 3;\nmov.u64 %q1, _table_0;\nld.global.u64 %q2, [%q1+8];\n@%p0 st.global.u64 [%q0], %q2;", data); err != nil {
+	if err := launch(t, "setp.eq.s32 %p0, %r0, 3;\nmov.u64 %q1, _table_0;\nld.global.u64 %q2, [%q1+8];\n@%p0 st.global.u64 [%q0], %q2;", 4, 1, data); err != nil {
 		t.Fatal(err)
 	}
 	if v := int64(binary.LittleEndian.Uint64(data)); v != -8 {
@@ -95,46 +108,118 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestParseErrors(t *testing.T) {
-	for _, tc := range []struct{ text, want string }{
-		{entryOf("ex2.approx.f32 %f0, %f1;"), "line 14, ex2.approx.f32 %f0, %f1;: the instruction is not known"},
-		{entryOf("bra $nowhere;"), "$nowhere leads nowhere"},
-		{entryOf("$a:\n$a:"), "the label is set twice"},
-		{entryOf("add.s32 5, %r0, %r0;"), "it must write a register"},
-		{entryOf("mov.u32 %r1, ten;"), "ten"},
-		{entryOf("ld.param.u64 %q1, [other];"), "no parameter is called other"},
-		{entryOf("nothing"), "not an instruction"},
-		{".weird\n", "line 1, .weird: not known"},
-		{strings.TrimSuffix(entryOf(""), "}\n"), "ends within an entry"},
-		{strings.Replace(entryOf(""), "    ret;\n", "", 1), "does not end in ret"},
+func TestLaunch(t *testing.T) {
+	p, err := Parse(strings.Replace(entryOf(""), ".param .u64 p)\n", ".param .u64 p)\n.maxntid 64, 1, 1\n", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Params("k") != 1 || p.Params("other") != -1 || fmt.Sprint(p.Entries()) != "[k]" {
+		t.Error(p.Params("k"), p.Params("other"), p.Entries())
+	}
+	good := Launch{CTAs: 1, Threads: 64, Args: []uint64{0}, Memory: new(Memory)}
+	for want, change := range map[string]func(l *Launch, name *string){
+		"":                                func(*Launch, *string) {},
+		"no entry is called other":        func(_ *Launch, name *string) { *name = "other" },
+		"takes 1 arguments, not 0":        func(l *Launch, _ *string) { l.Args = nil },
+		"1 to 1024 threads, not 0":        func(l *Launch, _ *string) { l.Threads = 0 },
+		"with 65 threads and declares 64": func(l *Launch, _ *string) { l.Threads = 65 },
+		"with 0 CTAs":                     func(l *Launch, _ *string) { l.CTAs = 0 },
+		"bytes of shared memory":          func(l *Launch, _ *string) { l.Shared = 1 << 30 },
+		"without memory":                  func(l *Launch, _ *string) { l.Memory = nil },
 	} {
-		if _, err := Parse(tc.text); err == nil || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("%v; want %q", err, tc.want)
-		}
+		l, name := good, "k"
+		change(&l, &name)
+		wants(t, want, p.Run(name, l), want)
 	}
 }
 
-// fma32 is the exact a·b + c, rounded once, also where float64 would round it
-// to a tie of float32 first.
-func TestFmaRoundsOnce(t *testing.T) {
-	rnd := rand.New(rand.NewSource(1))
-	one := func() float32 {
-		return math.Float32frombits(rnd.Uint32()&0x807fffff | uint32(127-30+rnd.Intn(60))<<23)
+// Device memory as a driver sees it: allocations, copies, an end.
+func TestMemory(t *testing.T) {
+	var m Memory
+	at := m.Fresh("buffer", 100)
+	if at%256 != 0 {
+		t.Errorf("the address is %#x", at)
 	}
-	check := func(a, b, c float32) {
-		exact := new(big.Float).SetPrec(600).Mul(big.NewFloat(float64(a)), big.NewFloat(float64(b)))
-		exact.Add(exact, big.NewFloat(float64(c)))
-		want, _ := exact.Float32()
-		if got := fma32(a, b, c); got != want {
-			t.Fatalf("%v * %v + %v is %v, not %v", a, b, c, got, want)
+	if err := m.WriteAt([]byte{1, 2, 3}, at+97); err != nil {
+		t.Error(err)
+	}
+	b := make([]byte, 3)
+	if err := m.ReadAt(b, at+97); err != nil || b[2] != 3 {
+		t.Error(b, err)
+	}
+	wants(t, "a copy behind the end", m.WriteAt([]byte{1, 2, 3}, at+98), "byte 100 of buffer, which has 100")
+	wants(t, "half an allocation", m.Free(at+1), "beginning of no allocation")
+	wants(t, "free", m.Free(at), "")
+	wants(t, "freed", m.ReadAt(b, at), "buffer has been freed")
+	wants(t, "nowhere", m.ReadAt(b, 5), "in no allocation")
+
+	p, err := Parse(entryOf("ld.global.u32 %r2, [%q0+4];"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at = m.Fresh("fresh", 8)
+	l := Launch{CTAs: 1, Threads: 1, Args: []uint64{at}, Memory: &m}
+	wants(t, "before a write", p.Run("k", l), "byte 4 of fresh has not been written")
+	if err := m.WriteAt(make([]byte, 8), at); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "behind a write", p.Run("k", l), "")
+}
+
+// A launch knows nothing of earlier ones: what one wrote, the next may write.
+func TestLaunchesAreOrdered(t *testing.T) {
+	p, err := Parse(entryOf("mad.wide.u32 %q1, %r0, 4, %q0;\nld.global.u32 %r2, [%q1];\nadd.s32 %r2, %r2, 1;\nst.global.u32 [%q1], %r2;"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m Memory
+	data := make([]byte, 4*64)
+	l := Launch{CTAs: 1, Threads: 64, Args: []uint64{m.Add("data", data)}, Memory: &m}
+	for range 3 {
+		if err := p.Run("k", l); err != nil {
+			t.Fatal(err)
 		}
 	}
-	// 1 + 2⁻²⁴ + 2⁻⁷⁰: float64 loses the last part and leaves a tie.
-	check(1+0x1p-12, 1, 0x1p-24-0x1p-12)
-	check(0x1p-35, 0x1p-35, 1+0x1p-23)
-	check(1+0x1p-23, 1, 0x1p-24)
-	check(-(1 + 0x1p-12), 1+0x1p-12, 0x1p-40)
-	for range 200000 {
-		check(one(), one(), one())
+	if words(data)[63] != 3 {
+		t.Error(words(data))
+	}
+}
+
+// TestAssemblerTakesTexts: what the other tests run, NVIDIA's assembler takes,
+// so that they test PTX.
+func TestAssemblerTakesTexts(t *testing.T) {
+	path, err := ptx.FindPtxas("")
+	if err != nil && os.Getenv("CI") != "" {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Skip(err)
+	}
+	var text strings.Builder
+	text.WriteString(head)
+	n := 0
+	add := func(body string) {
+		text.WriteString(entryNamed(fmt.Sprintf("k%d", n), body))
+		n++
+	}
+	for _, list := range [][]faultCase{faultCases, divergenceCases, asyncCases} {
+		for _, c := range list {
+			add(c.body)
+		}
+	}
+	for _, c := range laneCases {
+		add(perThread(c.body))
+	}
+	for _, c := range functionCases {
+		add(c.text())
+	}
+	for _, c := range mmaCases {
+		add(c.text())
+	}
+	for _, c := range matrixCases {
+		add(c.text())
+	}
+	if _, err := ptx.Assemble(t.Context(), path, text.String(), "sm_90"); err != nil {
+		t.Error(err)
 	}
 }
