@@ -223,22 +223,30 @@ func codeOf(ctx context.Context, m *ir.Module, name string, o Options) (*artifac
 			return nil, err
 		}
 		t.Format, t.Code, t.Symbols, t.Scratch, t.Features = "amd64", blob.Code, blob.Symbols, blob.Scratch, blob.Features
-	case slices.Contains(ptx.Targets(), name):
-		mod, err := ptx.Print(p.Kernels, name)
-		if err != nil {
-			return nil, err
-		}
-		t.Format, t.Code = "ptx", []byte(mod.Text)
-		t.Symbols, t.Scratch, t.Shared, t.Threads = map[string]int64{}, map[string]int64{}, map[string]int64{}, map[string]int64{}
-		for i, k := range mod.Kernels {
-			if k.Name != p.Kernels[i].Name {
-				return nil, fmt.Errorf("the kernel %s would be called %s in PTX", p.Kernels[i].Name, k.Name)
-			}
-			t.Symbols[k.Name] = 0
-			t.Scratch[k.Name], t.Shared[k.Name], t.Threads[k.Name] = int64(k.Scratch), int64(k.Shared), ptx.Threads
-		}
+	case GPU(name):
+		return ptxTarget(p, name)
 	default:
 		return nil, fmt.Errorf("there is no target %s; targets are %s", name, strings.Join(Targets, ", "))
+	}
+	return t, nil
+}
+
+// ptxTarget prints the code of a program that was lowered for a GPU.
+func ptxTarget(p *passes.Program, name string) (*artifact.Target, error) {
+	mod, err := ptx.Print(p.Kernels, name)
+	if err != nil {
+		return nil, err
+	}
+	t := &artifact.Target{
+		Name: name, Format: "ptx", Plan: p.Plan.String(), Code: []byte(mod.Text),
+		Symbols: map[string]int64{}, Scratch: map[string]int64{}, Shared: map[string]int64{}, Threads: map[string]int64{},
+	}
+	for i, k := range mod.Kernels {
+		if k.Name != p.Kernels[i].Name {
+			return nil, fmt.Errorf("the kernel %s would be called %s in PTX", p.Kernels[i].Name, k.Name)
+		}
+		t.Symbols[k.Name] = 0
+		t.Scratch[k.Name], t.Shared[k.Name], t.Threads[k.Name] = int64(k.Scratch), int64(k.Shared), ptx.Threads
 	}
 	return t, nil
 }

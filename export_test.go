@@ -1,0 +1,4 @@
+package memc
+
+// PTXTarget prints the code of a program that was lowered for a GPU.
+var PTXTarget = ptxTarget
