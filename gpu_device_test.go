@@ -14,7 +14,6 @@ import (
 
 	"github.com/memc-lang/memc"
 	"github.com/memc-lang/memc/runtime"
-	"github.com/memc-lang/memc/runtime/artifact"
 	"github.com/memc-lang/memc/runtime/cuda"
 )
 
@@ -88,13 +87,7 @@ func TestDeviceRandomGraphs(t *testing.T) {
 	}
 	worst := 0.0
 	for seed := *graphSeed; seed < *graphSeed+uint64(n); seed++ {
-		x := newTrial(seed, targets)
-		if x.err == nil {
-			var code *artifact.Target
-			if code, x.err = memc.PTXTarget(x.code, x.target); x.err == nil {
-				x.object = &artifact.Artifact{Manifest: artifact.Manifest{Name: "random", Graph: x.graph.String()}, Targets: []artifact.Target{*code}}
-			}
-		}
+		x := newPTXTrial(seed, targets)
 		e, err := x.run()
 		worst = max(worst, e)
 		if err != nil {

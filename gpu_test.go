@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/memc-lang/memc"
+	"github.com/memc-lang/memc/ir/irtest"
 	"github.com/memc-lang/memc/runtime"
 	"github.com/memc-lang/memc/runtime/artifact"
 	"github.com/memc-lang/memc/runtime/cuda"
@@ -80,6 +81,39 @@ func TestGPUGolden(t *testing.T) {
 				t.Error(d.Fault)
 			}
 		})
+	}
+}
+
+// newPTXTrial is a random graph's trial on a GPU.
+func newPTXTrial(seed uint64, targets []string) *trial {
+	x := newTrial(seed, targets)
+	if x.err != nil {
+		return x
+	}
+	var code *artifact.Target
+	if code, x.err = memc.PTXTarget(x.code, x.target); x.err == nil {
+		x.object = &artifact.Artifact{Manifest: artifact.Manifest{Name: "random", Graph: x.graph.String()}, Targets: []artifact.Target{*code}}
+	}
+	return x
+}
+
+// TestGPURandomGraphs: random graphs do what the interpreter does, and give the
+// same bits in any pieces. Streams are short: the device is slow.
+func TestGPURandomGraphs(t *testing.T) {
+	driver, err := (&cudatest.Device{Capability: 90}).Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := *graphSeed; seed < *graphSeed+60; seed++ {
+		x := newPTXTrial(seed, []string{"sm_80", "sm_90a"})
+		x.open = func(a *artifact.Artifact, target string) (*runtime.Program, error) {
+			return runtime.OnDriver(driver, a, target)
+		}
+		x.rows = min(x.rows, 20)
+		x.in = irtest.Rows(x.in, 0, x.rows)
+		if _, err := x.run(); err != nil {
+			t.Errorf("%v: %v\n%s", x, err, x.graph)
+		}
 	}
 }
 

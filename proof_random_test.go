@@ -101,6 +101,7 @@ type trial struct {
 	err    error // of the compiler
 	code   *passes.Program
 	object *artifact.Artifact
+	open   func(a *artifact.Artifact, target string) (*runtime.Program, error) // runtime.New, or on another device
 }
 
 func newTrial(seed uint64, targets []string) *trial {
@@ -109,7 +110,7 @@ func newTrial(seed uint64, targets []string) *trial {
 	if seed%4 != 0 && !slices.Contains(once, seed) { // most are small: assembling is what costs
 		size = 1 + size%3
 	}
-	x := &trial{seed: seed, graph: irtest.Graph(rng, size)}
+	x := &trial{seed: seed, graph: irtest.Graph(rng, size), open: runtime.New}
 	x.rows = []int{1, 1 + rng.IntN(8), 63, 1 + rng.IntN(70), 1 + rng.IntN(70), 1 + rng.IntN(140)}[rng.IntN(6)]
 	if seed%100 == 7 {
 		x.rows = 1000
@@ -216,7 +217,7 @@ func (x *trial) run() (worst float64, err error) {
 	if err := os.WriteFile(last, []byte("; "+x.String()+"\n"+x.graph.String()), 0o644); err != nil {
 		return 0, err
 	}
-	p, err := runtime.New(x.object, x.target)
+	p, err := x.open(x.object, x.target)
 	if err != nil {
 		return 0, err
 	}

@@ -34,7 +34,9 @@ type Driver struct {
 
 // Open starts this machine's driver, once. The error, a *Lacks, says why there
 // is none.
-var Open = sync.OnceValues(func() (*Driver, error) {
+func Open() (*Driver, error) { return started() }
+
+var started = sync.OnceValues(func() (*Driver, error) {
 	l, err := Load()
 	if err != nil {
 		return nil, err

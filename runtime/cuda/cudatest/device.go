@@ -38,7 +38,7 @@ type Device struct {
 	sticky  cuda.Result
 	current map[int]bool // threads that have the context
 	memory  sim.Memory
-	data    map[cuda.Addr][]byte
+	sizes   map[cuda.Addr]int64
 	used    int64
 	pinned  map[uintptr]*memory.Region
 	modules []*sim.Program
@@ -78,7 +78,7 @@ func (d *Device) Start() (*cuda.Driver, error) { return cuda.Start(d) }
 func (d *Device) enter(call string, context bool) (leave func(), r cuda.Result) {
 	d.mutex.Lock()
 	if d.Calls == nil {
-		d.Calls, d.current, d.data = map[string]int{}, map[int]bool{}, map[cuda.Addr][]byte{}
+		d.Calls, d.current, d.sizes = map[string]int{}, map[int]bool{}, map[cuda.Addr]int64{}
 		d.pinned, d.streams = map[uintptr]*memory.Region{}, map[cuda.StreamID]*stream{}
 		d.graphs, d.events = map[uintptr][]work{}, map[cuda.EventID]int{}
 		d.next = 1000
@@ -204,7 +204,8 @@ func (d *Device) MemInfo() (free, total int64, r cuda.Result) {
 	return or(d.Memory, 1<<30) - d.used, or(d.Memory, 1<<30), r
 }
 
-// Alloc is cuMemAlloc: the memory holds bytes 0xff, which are no numbers.
+// Alloc is cuMemAlloc: a kernel that reads the memory before anything has
+// written it is at fault.
 func (d *Device) Alloc(n int64) (cuda.Addr, cuda.Result) {
 	leave, r := d.enter("Alloc", true)
 	defer leave()
@@ -217,12 +218,8 @@ func (d *Device) Alloc(n int64) (cuda.Addr, cuda.Result) {
 	if n > or(d.Memory, 1<<30)-d.used {
 		return 0, cuda.OutOfMemory
 	}
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = 0xff
-	}
-	a := cuda.Addr(d.memory.Add(fmt.Sprintf("allocation %d", len(d.data)), b))
-	d.data[a] = b
+	a := cuda.Addr(d.memory.Fresh(fmt.Sprintf("allocation %d of %d bytes", d.Calls["Alloc"], n), int(n)))
+	d.sizes[a] = n
 	d.used += n
 	return a, r
 }
@@ -231,25 +228,15 @@ func (d *Device) Alloc(n int64) (cuda.Addr, cuda.Result) {
 func (d *Device) Free(a cuda.Addr) cuda.Result {
 	leave, r := d.enter("Free", true)
 	defer leave()
-	if d.data[a] == nil {
-		return cuda.InvalidValue
-	}
 	for _, s := range d.streams {
 		d.drain(s)
 	}
-	d.used -= int64(len(d.data[a]))
-	delete(d.data, a)
-	return r
-}
-
-// at is n bytes of the device's memory.
-func (d *Device) at(a cuda.Addr, n int64) ([]byte, bool) {
-	for base, b := range d.data {
-		if a >= base && a-base <= cuda.Addr(len(b)) {
-			return b[a-base:][:min(n, int64(len(b))-int64(a-base))], int64(a-base)+n <= int64(len(b))
-		}
+	if d.memory.Free(uint64(a)) != nil {
+		return cuda.InvalidValue
 	}
-	return nil, false
+	d.used -= d.sizes[a]
+	delete(d.sizes, a)
+	return r
 }
 
 // HostAlloc is cuMemHostAlloc.

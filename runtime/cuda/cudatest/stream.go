@@ -38,11 +38,9 @@ func (d *Device) drain(s *stream) {
 // CopyIn is cuMemcpyHtoDAsync.
 func (d *Device) CopyIn(to cuda.Addr, from uintptr, n int64, s cuda.StreamID) cuda.Result {
 	return d.give("CopyIn", s, func() cuda.Result {
-		b, ok := d.at(to, n)
-		if !ok || !d.isPinned(from, n) {
+		if !d.isPinned(from, n) || d.memory.WriteAt(memory.At(from, n), uint64(to)) != nil {
 			return cuda.InvalidValue
 		}
-		copy(b, memory.At(from, n))
 		return cuda.Success
 	})
 }
@@ -50,11 +48,9 @@ func (d *Device) CopyIn(to cuda.Addr, from uintptr, n int64, s cuda.StreamID) cu
 // CopyOut is cuMemcpyDtoHAsync.
 func (d *Device) CopyOut(to uintptr, from cuda.Addr, n int64, s cuda.StreamID) cuda.Result {
 	return d.give("CopyOut", s, func() cuda.Result {
-		b, ok := d.at(from, n)
-		if !ok || !d.isPinned(to, n) {
+		if !d.isPinned(to, n) || d.memory.ReadAt(memory.At(to, n), uint64(from)) != nil {
 			return cuda.InvalidValue
 		}
-		copy(memory.At(to, n), b)
 		return cuda.Success
 	})
 }
@@ -72,12 +68,10 @@ func (d *Device) isPinned(p uintptr, n int64) bool {
 // Copy is cuMemcpyDtoDAsync.
 func (d *Device) Copy(to, from cuda.Addr, n int64, s cuda.StreamID) cuda.Result {
 	return d.give("Copy", s, func() cuda.Result {
-		b, ok := d.at(from, n)
-		c, okay := d.at(to, n)
-		if !ok || !okay {
+		b := make([]byte, n)
+		if d.memory.ReadAt(b, uint64(from)) != nil || d.memory.WriteAt(b, uint64(to)) != nil {
 			return cuda.InvalidValue
 		}
-		copy(c, b)
 		return cuda.Success
 	})
 }
