@@ -172,53 +172,44 @@ func (x *simMachine) launch(s *plan.Step, record int64) {
 }
 
 // TestGoldenSimulated: the PTX of whole models, run by the simulator, gives the
-// golden logits. Each case is cut after its first rows and goes over a chunk's
-// border where a stream of few tokens has one.
+// golden outputs: every case from end to end, in slabs and with cuts within them.
 func TestGoldenSimulated(t *testing.T) {
-	for name, cuts := range map[string][]int{
-		"allmem-edge":     {5, 12}, // a write after 16
-		"qwen3-tiny":      {1, 2},
-		"qwen3-window":    {3, 1},
-		"ttt-linear-tiny": {2, 16},     // a mini-batch of 16
-		"lact-tiny":       {15, 2},     // a write after 16
-		"comet-tiny":      {16, 16, 1}, // beacons after 8, a write after 32
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := readCase(t, "testdata/golden/"+name)
-			o := memc.Options{Set: c.Set, Slab: 16}
-			m, err := memc.Load(c.spec(), o)
+	eachCase(t, func(t *testing.T, c goldenCase) {
+		t.Parallel()
+		o := memc.Options{Set: c.Set, Slab: 64}
+		m, err := memc.Load(c.spec(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err = memc.Optimise(m, false, nil); err != nil {
+			t.Fatal(err)
+		}
+		p, err := memc.Lower(m, "sm_80", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		weights := tensors(t, c.file("weights"))
+		x := newSimMachine(t, p, "sm_80", func(name string) []float32 {
+			v, err := runtime.Float32(weights[name])
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m, err = memc.Optimise(m, false, nil); err != nil {
-				t.Fatal(err)
-			}
-			p, err := memc.Lower(m, "sm_80", o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			weights := tensors(t, c.file("weights"))
-			x := newSimMachine(t, p, "sm_80", func(name string) []float32 {
-				v, err := runtime.Float32(weights[name])
-				if err != nil {
-					t.Fatal(err)
-				}
-				return v
-			})
-			tokens := tensors(t, c.file("inputs"))["tokens"]
-			got := map[string]runtime.Tensor{}
-			at := 0
-			for _, n := range cuts {
-				x.call(c.Entry, map[string]runtime.Tensor{"tokens": rowsOf(tokens, at, at+n)}, n, got)
-				at += n
-			}
-			want := rowsOf(tensors(t, c.file("outputs"))["logits"], 0, at)
-			if e := relative(t, got["logits"], want); !(e <= c.Tolerance) {
-				t.Errorf("relative error %g, want at most %g", e, c.Tolerance)
-			}
+			return v
 		})
-	}
+		tokens := tensors(t, c.file("inputs"))["tokens"]
+		got := map[string]runtime.Tensor{}
+		rows := tokens.Shape[0]
+		for at, i := 0, 0; at < rows; i++ {
+			n := min([]int{64, 64, 27, 1, 36}[i%5], rows-at)
+			x.call(c.Entry, map[string]runtime.Tensor{"tokens": rowsOf(tokens, at, at+n)}, n, got)
+			at += n
+		}
+		for name, want := range tensors(t, c.file("outputs")) {
+			if e := relative(t, got[name], want); !(e <= c.Tolerance) {
+				t.Errorf("%s: relative error %g, want at most %g", name, e, c.Tolerance)
+			}
+		}
+	})
 }
 
 // TestRandomGraphsSimulated: the PTX of random graphs on a few rows in two
