@@ -21,6 +21,9 @@ func isWord(c byte) bool {
 // lex cuts text into tokens (PTX ISA, "Source Format" and "Identifiers"); the
 // error names the line.
 func lex(text string) ([]token, error) {
+	if i := strings.IndexFunc(text, func(r rune) bool { return r > '~' }); i >= 0 {
+		return nil, fmt.Errorf("sim: line %d: PTX is written in ASCII", 1+strings.Count(text[:i], "\n"))
+	}
 	var out []token
 	line := 1
 	for i := 0; i < len(text); {

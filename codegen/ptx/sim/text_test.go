@@ -43,6 +43,7 @@ func TestParseErrors(t *testing.T) {
 		{entryOf(".reg .b32 %r<9>;"), "%r is declared twice"},
 		{entryOf(strings.Repeat("{", 200)), "nested too deeply"},
 		{entryOf("mov.u32 %r2, #;"), "line 18: '#' is no part of PTX"},
+		{entryOf("// 2·x"), "line 18: PTX is written in ASCII"},
 		{entryOf("/* no end"), "line 18: the comment does not end"},
 		{".weird\n", "line 1, .weird: \".weird\" is not known here"},
 		{".address_size 32\n", "addresses have 64 bits here"},
