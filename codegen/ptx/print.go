@@ -20,6 +20,11 @@
 // launched, aligned to 128 bytes, and is not read where Info.Scratch is 0. An
 // entry is launched as a grid of CTAs in x, of Threads threads each, with
 // Info.Shared bytes of dynamic shared memory.
+//
+// The grid's y counts sequences that are at different places of streams of their
+// own: a batch. bufs then has a row for each, the addresses of the Bufs and
+// behind them that of the sequence's record, and record is 0. A sequence whose
+// row has 0 there too takes no part in the launch.
 package ptx
 
 import (
@@ -169,22 +174,28 @@ func (p *printer) prologue(shared, scratch int) {
 	if shared > 0 {
 		p.near = c.r("mov.u32", operand{symbol, "near"})
 	}
+	c.note("the sequence's row of bufs, and its record")
+	sequence := c.r("mov.u32", operand{sreg, "%ctaid.y"})
+	bufs := c.q("mad.wide.u32", sequence, imm(int64(8*(len(p.k.Bufs)+1))), p.pointer("bufs"))
+	record := c.q("ld.param.u64", paramAt("record"))
+	c.onlyIf(c.p("setp.eq.s64", record, imm(0)), "ld.global.u64", record, globalAt(bufs, 8*len(p.k.Bufs)))
+	c.onlyIf(c.p("setp.eq.s64", record, imm(0)), "ret")
+	record = c.q("cvta.to.global.u64", record)
 	if scratch > 0 {
 		c.note("this CTA's slice of the scratch buffer")
-		cta := c.r("mov.u32", operand{sreg, "%ctaid.x"})
+		cta := c.r("mad.lo.s32", sequence, c.r("mov.u32", operand{sreg, "%nctaid.x"}), c.r("mov.u32", operand{sreg, "%ctaid.x"}))
 		p.mine = c.q("mad.wide.u32", cta, imm(int64(scratch)), p.pointer("scratch"))
 	}
 	p.bufs = map[*kernel.Buf]operand{}
 	if len(p.k.Bufs) > 0 {
 		c.note("buffers")
-		bufs := p.pointer("bufs")
 		for i, b := range p.k.Bufs {
 			p.bufs[b] = c.q("cvta.to.global.u64", c.q("ld.global.u64", globalAt(bufs, 8*i)))
 		}
 	}
 	if len(p.k.Ints) > 0 {
 		c.note("integers of the call: %s", strings.Join(p.k.Ints, ", "))
-		slots, record := p.pointer("slots"), p.pointer("record")
+		slots := p.pointer("slots")
 		for i, name := range p.k.Ints {
 			slot := c.q("ld.global.u64", globalAt(slots, 8*i))
 			at := c.q("mad.lo.s64", slot, imm(8), record)

@@ -38,6 +38,7 @@ import (
 // Launch says how an entry is run.
 type Launch struct {
 	CTAs    int      // the grid, in x
+	Rows    int      // the grid, in y; 0: 1
 	Threads int      // of a CTA, in x
 	Shared  int      // bytes of dynamic shared memory
 	Args    []uint64 // of each parameter; a narrower one takes the lower bits
@@ -75,6 +76,8 @@ func (p *Program) Run(name string, l Launch) error {
 		return fmt.Errorf("sim: %s is launched with %d threads and declares %d", name, l.Threads, e.threads)
 	case l.CTAs < 1 || l.CTAs > math.MaxInt32:
 		return fmt.Errorf("sim: %s is launched with %d CTAs", name, l.CTAs)
+	case l.Rows < 0 || l.Rows > math.MaxUint16:
+		return fmt.Errorf("sim: %s is launched with %d rows of CTAs", name, l.Rows)
 	case l.Shared < 0 || l.Shared > maxShared:
 		return fmt.Errorf("sim: %s is launched with %d bytes of shared memory", name, l.Shared)
 	case l.Memory == nil:
@@ -95,7 +98,7 @@ func (p *Program) Run(name string, l Launch) error {
 	for i := range (l.Threads + lanes - 1) / lanes {
 		c.warps = append(c.warps, newWarp(c, i))
 	}
-	for c.number = range l.CTAs {
+	for c.number = range l.CTAs * max(l.Rows, 1) { // row by row
 		if err := c.run(); err != nil {
 			return fmt.Errorf("sim: %s, CTA %d, %w", name, c.number, err)
 		}

@@ -81,10 +81,10 @@ func (d *Device) Launch(f cuda.FunctionID, grid [3]int, threads, shared int, s c
 	d.mutex.Lock()
 	k := d.kernels[f-1]
 	d.mutex.Unlock()
-	if grid[0] < 1 || grid[1] != 1 || grid[2] != 1 || threads < 1 || threads > 1024 || shared > k.shared {
+	if grid[0] < 1 || grid[1] < 1 || grid[1] > 65535 || grid[2] != 1 || threads < 1 || threads > 1024 || shared > k.shared {
 		return cuda.InvalidValue
 	}
-	l := sim.Launch{CTAs: grid[0], Threads: threads, Shared: shared, Args: append([]uint64{}, args[:]...), Memory: &d.memory}
+	l := sim.Launch{CTAs: grid[0], Rows: grid[1], Threads: threads, Shared: shared, Args: append([]uint64{}, args[:]...), Memory: &d.memory}
 	return d.give("Launch", s, func() cuda.Result {
 		if err := k.module.Run(k.name, l); err != nil {
 			d.Fault = err
