@@ -76,7 +76,7 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 		if scale != nil {
 			b.byRows([]kernel.Stmt{scale})
 		}
-		b.quantised(a, r, depth, d, rows, vecs, s.Acc)
+		b.quantised(lt, lTrans, a, r, depth, d, rows, vecs, s.Acc)
 		return
 	}
 	wide := b.scratch

@@ -88,6 +88,7 @@ func Compile(ctx context.Context, ks []*kernel.Kernel, m Machine) (*Blob, error)
 	if err != nil {
 		return nil, err
 	}
+	m = m.with(ks)
 	shards := split(ks)
 	objects, scratches, errs := make([][]byte, len(shards)), make([]map[string]int64, len(shards)), make([]error, len(shards))
 	var wg sync.WaitGroup
@@ -154,6 +155,6 @@ func Assembly(ctx context.Context, ks []*kernel.Kernel, m Machine) (string, erro
 	if err != nil {
 		return "", err
 	}
-	out, err := runLLC(ctx, llc, text, m, "asm")
+	out, err := runLLC(ctx, llc, text, m.with(ks), "asm")
 	return string(out), err
 }

@@ -30,7 +30,7 @@ type Machine struct {
 	Micro    []Shape  // register tiles of a product, most rows first, ending with 1 row
 	Coded    []Shape  // register tiles of a product with a quantised operand for few rows, as Micro
 	Scale    bool     // has vscalefps
-	Permutes bool     // has vpermps for 16 lanes
+	Bytes    string   // the feature that is vpdpbusd for 16 lanes, which products with codes of Q4 need; "": they do without
 }
 
 // Shape is a register tile: Rows rows by Vecs vectors of 16 columns.
@@ -43,7 +43,7 @@ var AVX512 = Machine{
 	Micro:    []Shape{{14, 2}, {8, 2}, {4, 4}, {2, 8}, {1, 8}},
 	Coded:    []Shape{{8, 2}, {4, 4}, {2, 4}, {1, 4}},
 	Scale:    true,
-	Permutes: true,
+	Bytes:    "avx512vnni",
 }
 
 // AVX2 is x86-64 with 16 registers of 8 floats.

@@ -117,7 +117,7 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 		to := f.bin(udiv, f.mul(counts[i], f.add(share, c64(1))), workers)
 		body := rowOf(p)
 		b := &block{fn: f, bufs: at, scratch: scratch, entry: f.cur, uses: usages(body), lives: lifetimes(body),
-			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, written: map[*kernel.Tile]bool{}}
+			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, fixed: map[*kernel.Tile]fixed{}, written: map[*kernel.Tile]bool{}}
 		b.grid(p.Grid, sizes[i], from, to, body)
 		scratchBytes = max(scratchBytes, b.settle())
 	}
@@ -164,6 +164,7 @@ func (b *block) list(body []kernel.Stmt) {
 			}
 			b.note(firstLine(s))
 			b.turnAhead(s)
+			forget := b.fixAhead(s)
 			lo, hi := s.Lo.Interval(b.ranges), s.Hi.Interval(b.ranges)
 			step := gcd(b.multiple(s.Lo), int64(s.Step))
 			if lo.Lo == lo.Hi && hi.Hi <= lo.Lo+int64(s.Step) { // one turn at most
@@ -181,6 +182,7 @@ func (b *block) list(body []kernel.Stmt) {
 				})
 			})
 			b.ahead = outer
+			forget()
 			b.pos++
 		case *kernel.When:
 			b.note(firstLine(s))

@@ -57,12 +57,6 @@ func (f *fn) quantum(q coded, v value.Value, d int64) value.Value {
 		return v
 	case q.elem == kernel.Q8:
 		return f.convert(sitofp, f.convert(sext, v, i32), f32)
-	case f.machine.Permutes: // vpermps looks at the lowest four bits of a lane
-		codes := each(vf32, func(i int) string { return floatText(float32(i - 8)) })
-		if d > 0 {
-			v = f.bin(lshr, v, vint(v32, 4*d))
-		}
-		return f.intrinsic("llvm.x86.avx512.permvar.sf.512", vf32, codes, v)
 	}
 	// A digit becomes an f32 without a conversion: it is or-ed to the last bits of
 	// a power of two, which is then taken away.
@@ -110,7 +104,15 @@ func (k quantKey) codesAt() int64 { return k.perPanel * lanes * elem.ScaleBytes 
 func (k quantKey) blockBytes() int64 { return k.perPanel * lanes * k.elem.BlockBytes() }
 
 // quantised computes a product with a quantised right operand.
-func (b *block) quantised(a left, r right, depth value.Value, d place, rows, vecs value.Value, acc bool) {
+func (b *block) quantised(t *kernel.Tile, trans bool, a left, r right, depth value.Value, d place, rows, vecs value.Value, acc bool) {
+	if b.machine.fixes(r.elem) {
+		x := b.fixed[t]
+		if x.ptr == nil {
+			x = b.fix(t, trans, span{b.pos, b.pos})
+		}
+		b.call(b.fixedProduct(quantKey{elem: r.elem, perPanel: r.perPanel}), x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(acc))
+		return
+	}
 	piece := b.near(blockWide*2*lanes*4, span{b.pos, b.pos})
 	key := quantKey{elem: r.elem, perPanel: r.perPanel}
 	b.call(b.quantProduct(key), a.ptr, c64(a.row), c64(a.step), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(acc), piece)
@@ -138,12 +140,7 @@ func (m *module) quantProduct(key quantKey) *ir.Func {
 	for _, s := range m.machine.Coded {
 		most = max(most, int64(s.Rows))
 	}
-	f.when(f.bin(xor, acc, constant.True), func() {
-		f.count(c64(0), rows, 1, func(r value.Value) {
-			row := f.at(dst, f.mul(r, dstRow))
-			f.count(c64(0), vecs, 1, func(v value.Value) { f.store(vnum(0), row, f.mul(v, c64(lanes*4))) })
-		})
-	})
+	f.when(f.bin(xor, acc, constant.True), func() { f.clear(dst, dstRow, rows, vecs) })
 	few := f.icmp(predicate[ints.Le], rows, c64(most))
 	f.when(few, func() {
 		f.heights(m.machine.Coded, rows, func(s Shape, row, end value.Value) {
@@ -290,10 +287,7 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 		for i := range sums {
 			sums[i] = vnum(0)
 		}
-		// A turn takes one word or as many codes, and fetches as many bytes. Where
-		// only the lowest bits of a lane count, words are read from each of their
-		// bytes on: that is half of the shifts.
-		bytewise := key.elem == kernel.Q4 && !key.spelled && f.machine.Permutes
+		// A turn takes one word or as many codes, and fetches as many bytes.
 		turns, _ := f.floorDivConst(n, turn, true, false)
 		in := f.loop(c64(0), turns, 1, append([]value.Value{b, a}, sums...), func(_ value.Value, c []value.Value) []value.Value {
 			b, a, sums := c[0], c[1], c[2:]
@@ -305,14 +299,8 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 			var codes []value.Value
 			for d := range turn {
 				digit := d % q.steps
-				switch {
-				case digit == 0:
+				if digit == 0 {
 					codes = load(f.at(b, c64(d/q.steps*word)))
-				case digit%2 == 0 && bytewise:
-					codes = load(f.at(b, c64(d/q.steps*word+digit/2)))
-				}
-				if bytewise {
-					digit %= 2
 				}
 				sums = multiply(a, sums, func(v int) value.Value { return f.quantum(q, codes[v], digit) })
 				a = f.at(a, aStep)

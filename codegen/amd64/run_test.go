@@ -18,16 +18,18 @@ import (
 	"github.com/memc-lang/memc/ir/plan"
 )
 
+// features are the processor's names of llc's features.
+var features = map[string]cpuid.FeatureID{"avx": cpuid.AVX, "avx2": cpuid.AVX2, "fma": cpuid.FMA3, "f16c": cpuid.F16C, "bmi": cpuid.BMI1, "bmi2": cpuid.BMI2,
+	"avx512f": cpuid.AVX512F, "avx512vl": cpuid.AVX512VL, "avx512bw": cpuid.AVX512BW, "avx512dq": cpuid.AVX512DQ, "avx512vnni": cpuid.AVX512VNNI}
+
 // machines gives the targets that this processor can run, saying which it
 // cannot.
 func machines(t testing.TB) []Machine {
-	bits := map[string]cpuid.FeatureID{"avx": cpuid.AVX, "avx2": cpuid.AVX2, "fma": cpuid.FMA3, "f16c": cpuid.F16C, "bmi": cpuid.BMI1, "bmi2": cpuid.BMI2,
-		"avx512f": cpuid.AVX512F, "avx512vl": cpuid.AVX512VL, "avx512bw": cpuid.AVX512BW, "avx512dq": cpuid.AVX512DQ}
 	var ms []Machine
 	for _, m := range []Machine{AVX512, AVX2} {
 		ok := true
 		for _, f := range m.Features {
-			id, known := bits[f]
+			id, known := features[f]
 			if !known {
 				t.Fatalf("%s needs %s, which this test cannot look up", m.Name, f)
 			}
@@ -61,6 +63,11 @@ func compile(t testing.TB, m Machine, ks ...*kernel.Kernel) *program {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range b.Features {
+		if !cpuid.CPU.Supports(features[f]) {
+			t.Skipf("not run on %s: the processor lacks %s", m.Name, f)
+		}
 	}
 	return load(t, b)
 }

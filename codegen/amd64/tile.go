@@ -145,6 +145,7 @@ type block struct {
 	lives   map[*kernel.Tile]life
 	places  map[*kernel.Tile]place
 	turns   map[*kernel.Tile]right // copies of tiles, transposed, that are up to date
+	fixed   map[*kernel.Tile]fixed // left operands in whole numbers, for the loop that is emitted
 	written map[*kernel.Tile]bool  // by a statement that every path here has passed
 	ahead   map[string]*ints.Expr  // what becomes of variables in the next turn of a loop whose loads run ahead
 	pieces  []piece

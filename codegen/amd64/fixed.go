@@ -1,0 +1,340 @@
+package amd64
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/constant"
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+	"github.com/llir/llvm/ir/value"
+
+	"github.com/memc-lang/memc/ir/elem"
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// Products with codes of Q4 in whole numbers. The elements of the left operand
+// that meet one group of codes are brought to one power of two: whole numbers of
+// 24 bits, of which those of the largest elements are exact. Their products with
+// the codes are summed exactly, in 32 bits; the sum is rounded to f32 once, and
+// added times the power and the group's scale, as quant.go does with its sums.
+// A whole number is three digits to the base 256, each from -128 to 127, and a
+// product of four digits and four codes is one instruction.
+//
+// A row of the left operand is turned into records of 128 bytes, one a group,
+// before the columns go by. A word of codes has eight steps of k: for its even
+// steps, and then for its odd ones, a record has the four lowest digits, the four
+// of the middle, the four highest, and four bytes more. Those behind the first
+// even steps are what to add for the codes being stored plus 8, those behind the
+// first odd ones the exponent.
+
+const (
+	fixedDigits  = 3
+	fixedSteps   = 8 // of k in a word of codes
+	fixedHalf    = 16
+	fixedOffset  = 12
+	fixedPower   = fixedHalf + fixedOffset
+	fixedRecord  = 128
+	fixedMargin  = 1.004 // keeps the highest digit below 128: at least 2^23 / 0x7f7f7f
+	fixedAhead   = 8     // groups of codes that are fetched before their use
+	fixedLargest = 22    // the largest element's exponent, brought up to this, gives its whole number
+)
+
+// fixedShapes are the register tiles of such products, as Machine.Coded.
+var fixedShapes = []Shape{{4, 2}, {2, 4}, {1, 4}}
+
+var bytes64 = types.NewVector(4*lanes, i8)
+
+// fixes reports whether products with codes of a type run in whole numbers.
+func (m Machine) fixes(e kernel.Elem) bool { return e == kernel.Q4 && m.Bytes != "" }
+
+// with is the machine with the features that only some kernels need.
+func (m Machine) with(ks []*kernel.Kernel) Machine {
+	for _, k := range ks {
+		for _, b := range k.Bufs {
+			if m.fixes(b.Elem) && b.Panel > 0 && !slices.Contains(m.Features, m.Bytes) {
+				m.Features = append(slices.Clip(m.Features), m.Bytes)
+			}
+		}
+	}
+	return m
+}
+
+// fixedBytes is what a row of k elements takes in records.
+func fixedBytes(k int64) int64 {
+	g := int64(elem.Q4.Group())
+	return (k + g - 1) / g * fixedRecord
+}
+
+// as reads a vector's bits as another type.
+func (f *fn) as(v value.Value, t types.Type) value.Value {
+	i := ir.NewBitCast(v, t)
+	f.emit(i)
+	return i
+}
+
+// fixed is a left operand in records.
+type fixed struct {
+	ptr value.Value
+	row int64 // bytes between rows
+}
+
+// fix turns the left operand into records, in scratch memory for a time.
+func (b *block) fix(t *kernel.Tile, trans bool, alive span) fixed {
+	p := b.place(t)
+	a, m, k, rows, depth := left{p.ptr, p.row, p.col}, t.Rows, t.Cols, b.rows, b.cols
+	if trans {
+		a.row, a.step, m, k, rows, depth = a.step, a.row, k, m, depth, rows
+	}
+	to := fixed{row: fixedBytes(int64(k))}
+	to.ptr = b.near(int64(m)*to.row, alive)
+	line, one, n := b.near(2*lanes*4, span{b.pos, b.pos}), b.fixRow(), depth(t)
+	b.count(c64(0), rows(t), 1, func(r value.Value) {
+		b.call(one, b.at(a.ptr, b.mul(r, c64(a.row))), c64(a.step), n, line, b.at(to.ptr, b.mul(r, c64(to.row))))
+	})
+	return to
+}
+
+// fixAhead turns the left operands of products in a loop into records before the
+// loop, where the loop does not change them. What it gives forgets them.
+func (b *block) fixAhead(loop *kernel.For) (forget func()) {
+	coded := map[*kernel.Tile]bool{}
+	var tiles []*kernel.Tile
+	statements(loop.Body, func(s kernel.Stmt) {
+		switch s := s.(type) {
+		case *kernel.Load:
+			coded[s.Dst] = b.machine.fixes(s.Buf.Elem) && s.Buf.Panel > 0
+		case *kernel.Dot:
+			t, r, trans, _ := operands(s)
+			if coded[r] && b.written[t] && b.fixed[t].ptr == nil && b.inScope(t.ValidRows) && b.inScope(t.ValidCols) && !writes(loop.Body, t) {
+				b.fixed[t] = b.fix(t, trans, b.rest)
+				tiles = append(tiles, t)
+			}
+		}
+	})
+	return func() {
+		for _, t := range tiles {
+			delete(b.fixed, t)
+		}
+	}
+}
+
+// fixRow is the function that turns one row into records:
+//
+//	fix(a, bytes between its columns, k, room for a group, records)
+func (m *module) fixRow() *ir.Func {
+	const name = "memc.fix"
+	if f := m.decls[name]; f != nil {
+		return f
+	}
+	a, step, depth, line, to := ir.NewParam("a", bytePtr), ir.NewParam("a.step", i64), ir.NewParam("k", i64), ir.NewParam("room", bytePtr), ir.NewParam("to", bytePtr)
+	f := m.newFunc(name, types.Void, a, step, depth, line, to)
+	f.private()
+	m.decls[name] = f.f
+	group := int64(elem.Q4.Group())
+	f.count(c64(0), depth, group, func(k value.Value) {
+		n := f.smin(f.sub(depth, k), c64(group))
+		from := f.at(a, f.mul(k, step))
+		adjacent := f.bin(and, f.icmp(predicate[ints.Eq], step, c64(4)), f.icmp(predicate[ints.Eq], n, c64(group)))
+		f.when(f.bin(xor, adjacent, constant.True), func() {
+			f.store(vnum(0), line, c64(0))
+			f.store(vnum(0), line, c64(lanes*4))
+			f.count(c64(0), n, 1, func(i value.Value) { f.store(f.load(f32, from, f.mul(i, step)), line, f.mul(i, c64(4))) })
+		})
+		from = f.choose(adjacent, from, line)
+		x := [2]value.Value{f.load(vf32, from, c64(0)), f.load(vf32, from, c64(lanes*4))}
+		// The bits of magnitudes are ordered as they are, with NaN on top.
+		var most value.Value
+		for i := range x {
+			size := f.bin(and, f.bits(x[i]), vint(v32, 0x7fffffff))
+			if most == nil {
+				most = size
+			} else {
+				most = f.smax(most, size)
+			}
+		}
+		for d := 1; d < lanes; d *= 2 {
+			most = f.smax(most, f.shuffle(most, most, func(l int) int { return l ^ d }))
+		}
+		most = f.float(most)
+		// Denormal numbers have the exponent of the least others.
+		exponent := f.smax(f.bin(lshr, f.bits(f.bin(fmul, most, vnum(fixedMargin))), vint(v32, 23)), vint(v32, 1))
+		up := f.convert(sitofp, f.sub(vint(v32, fixedLargest+127), exponent), f32)
+		var sum value.Value = vint(v32, 0)
+		record := f.at(to, f.mul(f.bin(lshr, k, c64(5)), c64(fixedRecord)))
+		for i := range x {
+			x := f.shuffle(x[i], x[i], func(l int) int { return l/8*8 + l%4*2 + l/4%2 })
+			whole := f.intrinsic("llvm.x86.avx512.mask.cvtps2dq.512", v32, f.scaled(x, up), vint(v32, 0), mask16, c32(4))
+			sum = f.add(sum, whole)
+			digits := f.bin(xor, f.add(whole, vint(v32, 0x808080)), vint(v32, 0x808080))
+			f.store(f.pick(f.as(digits, bytes64), func(at int) int { return at/16*16 + at%4*4 + at/4%4 }), record, c64(int64(i)*4*lanes))
+		}
+		for d := 1; d < lanes; d *= 2 {
+			sum = f.add(sum, f.shuffle(sum, sum, func(l int) int { return l ^ d }))
+		}
+		f.store(f.bin(shl, f.sub(c32(0), f.lane(sum, 0)), c32(3)), record, c64(fixedOffset))
+		finite := f.fcmp(enum.FPredOLE, most, vnum(math.MaxFloat32))
+		f.store(f.lane(f.choose(finite, f.bin(fsub, vnum(0), up), f.float(vint(v32, 0x7fc00000))), 0), record, c64(fixedPower))
+	})
+	f.ret()
+	return f.f
+}
+
+// pick takes bytes of a vector by their numbers.
+func (f *fn) pick(v value.Value, from func(i int) int) value.Value {
+	at := make([]string, 4*lanes)
+	for i := range at {
+		at[i] = fmt.Sprintf("i32 %d", from(i))
+	}
+	s := ir.NewShuffleVector(v, undef(v.Type()), &literal{types.NewVector(4*lanes, i32), "<" + strings.Join(at, ", ") + ">"})
+	f.emit(s)
+	return s
+}
+
+// fixedProduct is the function that computes such a product:
+//
+//	product(records of a, bytes between its rows, b, bytes between its panels, k,
+//	        dst, bytes between its rows, rows, vectors of columns, add to dst)
+func (m *module) fixedProduct(key quantKey) *ir.Func {
+	if f := m.quants[key]; f != nil {
+		return f
+	}
+	a, pb, dst := ir.NewParam("a", bytePtr), ir.NewParam("b", bytePtr), ir.NewParam("dst", bytePtr)
+	aRow, panel, depth, dstRow := ir.NewParam("a.row", i64), ir.NewParam("b.panel", i64), ir.NewParam("k", i64), ir.NewParam("dst.row", i64)
+	rows, vecs, acc := ir.NewParam("rows", i64), ir.NewParam("vecs", i64), ir.NewParam("acc", bit)
+	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d", key.elem, key.perPanel*lanes), types.Void, a, aRow, pb, panel, depth, dst, dstRow, rows, vecs, acc)
+	f.private()
+	m.quants[key] = f.f
+	f.when(f.bin(xor, acc, constant.True), func() { f.clear(dst, dstRow, rows, vecs) })
+	f.heights(fixedShapes, rows, func(s Shape, row, end value.Value) {
+		var v value.Value = c64(0)
+		for w := s.Vecs; w > 0; w /= 2 {
+			to := f.bin(and, vecs, c64(-int64(w)))
+			micro := m.fixedMicro(quantKey{Shape{s.Rows, w}, key.elem, key.perPanel, false})
+			f.count(v, to, int64(w), func(v value.Value) {
+				scales, codes := f.columns(key, pb, panel, v)
+				f.count(row, end, int64(s.Rows), func(r value.Value) {
+					f.call(micro, f.at(a, f.mul(r, aRow)), aRow, scales, codes, panel, depth, f.at(f.at(dst, f.mul(v, c64(lanes*4))), f.mul(r, dstRow)), dstRow)
+				})
+			})
+			v = to
+		}
+	})
+	f.ret()
+	return f.f
+}
+
+// fixedMicro is the function that adds the product of one register tile:
+//
+//	micro(records of a, bytes between its rows, scales and codes of b,
+//	      bytes between its panels, k, dst, bytes between its rows)
+func (m *module) fixedMicro(key quantKey) *ir.Func {
+	if f := m.quantMicros[key]; f != nil {
+		return f
+	}
+	pa, aRow := ir.NewParam("a", bytePtr), ir.NewParam("a.row", i64)
+	ps, pb, panel, depth := ir.NewParam("scales", bytePtr), ir.NewParam("codes", bytePtr), ir.NewParam("b.panel", i64), ir.NewParam("k", i64)
+	dst, dstRow := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64)
+	f := m.newFunc(fmt.Sprintf("memc.dot%dx%d.%s.%d", key.Rows, key.Vecs*lanes, key.elem, key.perPanel*lanes), types.Void, pa, aRow, ps, pb, panel, depth, dst, dstRow)
+	f.private()
+	m.quantMicros[key] = f.f
+	rows, vecs := key.Rows, key.Vecs
+	group := int64(key.elem.Group())
+	word := key.perPanel * codedOf(key.elem).bytes
+	scaleAt, codeAt := make([]value.Value, vecs), make([]value.Value, vecs)
+	for v := range vecs {
+		scale, code := key.spread(int64(v))
+		span := f.mul(panel, c64(int64(v)/key.perPanel))
+		scaleAt[v], codeAt[v] = f.add(span, c64(scale)), f.add(span, c64(code))
+	}
+	starts, ends := make([]value.Value, rows), make([]value.Value, rows)
+	for r := range rows {
+		starts[r], ends[r] = f.mul(aRow, c64(int64(r))), f.mul(dstRow, c64(int64(r)))
+	}
+	// begin gives the sums of a group before its first word, by row, vector and digit.
+	begin := func(a value.Value) (sums []value.Value) {
+		for r := range rows {
+			offset := f.splat(f.load(i32, a, f.add(starts[r], c64(fixedOffset))))
+			for range vecs {
+				sums = append(sums, offset, vint(v32, 0), vint(v32, 0))
+			}
+		}
+		return sums
+	}
+	add := func(a, b value.Value, sums []value.Value) []value.Value {
+		next := append([]value.Value{}, sums...)
+		halves := make([][2]value.Value, vecs)
+		for v := range vecs {
+			codes := f.load(v32, b, codeAt[v])
+			low := vint(v32, 0x0f0f0f0f)
+			halves[v] = [2]value.Value{f.bin(and, codes, low), f.bin(and, f.bin(lshr, codes, vint(v32, 4)), low)}
+		}
+		for r := range rows {
+			for digit := range fixedDigits {
+				for half := range 2 {
+					x := f.splat(f.load(i32, a, f.add(starts[r], c64(int64(half*fixedHalf+digit*4)))))
+					for v := range vecs {
+						i := (r*vecs+v)*fixedDigits + digit
+						next[i] = f.intrinsic("llvm.x86.avx512.vpdpbusd.512", v32, next[i], halves[v][half], x)
+					}
+				}
+			}
+		}
+		return next
+	}
+	finish := func(a, s value.Value, sums []value.Value) {
+		for v := range vecs {
+			scale := f.widened(f.load(v16, s, scaleAt[v]))
+			for r := range rows {
+				d := sums[(r*vecs+v)*fixedDigits:]
+				whole := f.add(f.bin(shl, f.add(f.bin(shl, d[2], vint(v32, 8)), d[1]), vint(v32, 8)), d[0])
+				power := f.splat(f.load(f32, a, f.add(starts[r], c64(fixedPower))))
+				off := f.add(ends[r], c64(int64(v)*lanes*4))
+				f.store(f.fma(f.scaled(f.convert(sitofp, whole, f32), power), scale, f.load(vf32, dst, off)), dst, off)
+			}
+		}
+	}
+	whole, _ := f.floorDivConst(depth, group, true, false)
+	// Behind its last group a panel's fetches go on in that of the next tile.
+	next := c64(fixedAhead * key.blockBytes())
+	beyond := f.add(next, f.mul(panel, c64((int64(vecs)-1)/key.perPanel)))
+	last := f.sub(whole, c64(fixedAhead))
+	out := f.loop(c64(0), whole, 1, []value.Value{pa, ps, pb}, func(g value.Value, c []value.Value) []value.Value {
+		a, s, b := c[0], c[1], c[2]
+		ahead := f.at(s, f.choose(f.icmp(predicate[ints.Lt], g, last), next, beyond))
+		for v := int64(0); v < int64(vecs); v += key.perPanel {
+			for line := int64(0); line < key.blockBytes(); line += 64 {
+				f.prefetch(ahead, f.add(scaleAt[v], c64(line)))
+			}
+		}
+		sums := begin(a)
+		for w := range group / fixedSteps {
+			sums = add(f.at(a, c64(w*2*fixedHalf)), f.at(b, c64(w*word)), sums)
+		}
+		finish(a, s, sums)
+		return []value.Value{f.at(a, c64(fixedRecord)), f.at(s, c64(key.blockBytes())), f.at(b, c64(key.blockBytes()))}
+	})
+	// The last group may have fewer words: what lies behind them is no code.
+	left := f.sub(depth, f.mul(whole, c64(group)))
+	f.when(f.icmp(predicate[ints.Lt], c64(0), left), func() {
+		words, _ := f.floorDivConst(f.add(left, c64(fixedSteps-1)), fixedSteps, true, false)
+		sums := f.loop(c64(0), words, 1, begin(out[0]), func(w value.Value, sums []value.Value) []value.Value {
+			return add(f.at(out[0], f.mul(w, c64(2*fixedHalf))), f.at(out[2], f.mul(w, c64(word))), sums)
+		})
+		finish(out[0], out[1], sums)
+	})
+	f.ret()
+	return f.f
+}
+
+// clear sets a product's result to 0.
+func (f *fn) clear(dst, dstRow, rows, vecs value.Value) {
+	f.count(c64(0), rows, 1, func(r value.Value) {
+		row := f.at(dst, f.mul(r, dstRow))
+		f.count(c64(0), vecs, 1, func(v value.Value) { f.store(vnum(0), row, f.mul(v, c64(lanes*4))) })
+	})
+}
