@@ -182,7 +182,10 @@ type Map struct {
 // whole sum: a target may then sum each Group of ks, from the first on, in a
 // fixed order of its own before it is added. Where B was loaded from a quantised
 // buffer, a target may sum the codes of each of its groups in a chain of their
-// own and add that sum times the scale. Valid counts of K agree.
+// own and add that sum times the scale; for that it may first round the elements
+// of A that meet a group of Q4 to multiples of a power of two that is at most
+// 2^-21 of the largest of them, and then makes no other error in the chain. Valid
+// counts of K agree.
 //
 // Operands is F32, or BF16 where every element of A and B is rounded to bf16,
 // to nearest even, before it is multiplied; sums stay f32.
