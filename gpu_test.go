@@ -554,4 +554,23 @@ func TestGPUAllocates(t *testing.T) {
 	if n := testing.AllocsPerRun(32, step); n != 0 {
 		t.Errorf("a step allocates %v times", n)
 	}
+	d.off = false
+	b, err := runtime.NewBatch([]*runtime.Session{x.session, begin(t, p, x.session.Weights(), 0, c.Entry, x.in).session})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	ins, outs := [][]runtime.Tensor{in, in}, [][]runtime.Tensor{out, make([]runtime.Tensor, 1)}
+	both := func() {
+		if err := b.Run(ctx, entry, ins, outs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 48 {
+		both()
+	}
+	d.off = true
+	if n := testing.AllocsPerRun(32, both); n != 0 {
+		t.Errorf("a batch's step allocates %v times", n)
+	}
 }

@@ -135,42 +135,63 @@ func (c *course) rowCodes(ports []plan.Port) ([]rowCode, error) {
 
 // run feeds the inputs to an entry point, a slab at a time.
 func (c *course) run(ctx context.Context, m hand, entry int, in, out []Tensor) error {
-	k, err := c.calling(entry)
+	n, err := c.start(entry, in, out)
 	if err != nil {
 		return err
 	}
-	pe := &c.plan.Entries[entry]
-	n, err := c.checkInputs(pe, k, in)
-	if err != nil {
-		return err
-	}
-	if err := c.rehearse(pe, k, n, in, out); err != nil {
-		return err
-	}
-	c.probes = c.probes[:0]
-	c.done = progress{described: n <= int64(c.plan.Slab)}
 	for c.done.rows < n {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("after %d of %d rows: %w", c.done.rows, n, err)
 		}
-		rows := min(n-c.done.rows, int64(c.plan.Slab))
-		if !c.done.described {
-			if err := c.desc.Describe(c.pos, rows); err != nil {
-				return fmt.Errorf("%s: %w", pe.Name, err)
-			}
-		}
-		if err := c.growStates(m); err != nil {
+		rows, err := c.describe(m, entry, n)
+		if err != nil {
 			return err
 		}
 		if err := m.slab(entry, in, out); err != nil {
 			return err
 		}
-		c.collect(k, m)
-		copy(c.desc.Lens, c.desc.Next)
-		c.pos += rows
-		c.done.rows += rows
+		c.finish(m, entry, rows)
 	}
 	return nil
+}
+
+// start checks a call and gives the number of its rows. Nothing of the stream
+// has changed until its first slab.
+func (c *course) start(entry int, in, out []Tensor) (rows int64, err error) {
+	k, err := c.calling(entry)
+	if err != nil {
+		return 0, err
+	}
+	pe := &c.plan.Entries[entry]
+	n, err := c.checkInputs(pe, k, in)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.rehearse(pe, k, n, in, out); err != nil {
+		return 0, err
+	}
+	c.probes = c.probes[:0]
+	c.done = progress{described: n <= int64(c.plan.Slab)}
+	return n, nil
+}
+
+// describe describes the next slab of a call of n rows, and makes room for it.
+func (c *course) describe(m hand, entry int, n int64) (rows int64, err error) {
+	rows = min(n-c.done.rows, int64(c.plan.Slab))
+	if !c.done.described {
+		if err := c.desc.Describe(c.pos, rows); err != nil {
+			return 0, fmt.Errorf("%s: %w", c.plan.Entries[entry].Name, err)
+		}
+	}
+	return rows, c.growStates(m)
+}
+
+// finish goes on behind a slab that has run.
+func (c *course) finish(m hand, entry int, rows int64) {
+	c.collect(&c.calls[entry], m)
+	copy(c.desc.Lens, c.desc.Next)
+	c.pos += rows
+	c.done.rows += rows
 }
 
 // pieceIn is the part of input i that the described slab reads, and moves the

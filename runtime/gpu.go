@@ -29,8 +29,9 @@ type gpu struct {
 // gpuKernel is a kernel and how it is launched.
 type gpuKernel struct {
 	*cuda.Function
-	number int // in the plan
-	ctas   int
+	number  int // in the plan
+	ctas    int
+	scratch int64 // bytes for each
 }
 
 // mostScratch bounds the scratch memory of a launch: one that would need more
@@ -129,7 +130,7 @@ func (e *gpu) load(t *artifact.Target) error {
 		if err != nil {
 			return err
 		}
-		k := &gpuKernel{Function: f, number: i, ctas: f.Fits}
+		k := &gpuKernel{Function: f, number: i, ctas: f.Fits, scratch: scratch}
 		if scratch > 0 {
 			k.ctas = int(min(int64(k.ctas), max(1, mostScratch/scratch)))
 			e.scratch = max(e.scratch, int64(k.ctas)*scratch)

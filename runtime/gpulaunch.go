@@ -149,7 +149,7 @@ func (m *gpuMachine) launch(s *gpuStep, record int32) error {
 		uint64(m.records.Addr) + 8*uint64(record)*uint64(m.plan.Record),
 		uint64(m.scratch.Addr),
 	}
-	return m.stream.Launch(s.kernel.Function, s.kernel.ctas, &m.args)
+	return m.stream.Launch(s.kernel.Function, s.kernel.ctas, 1, &m.args)
 }
 
 // timed launches the slab's kernels with a clock around each.

@@ -27,7 +27,8 @@ type gpuMachine struct {
 	scratch *cuda.Memory
 	words   *cuda.Memory // the launches' arrays of addresses and of slots
 	host    []int64      // the same here
-	moved   bool         // host has changed
+	moved   bool         // host has changed since it was copied
+	places  int          // how often place has run
 	addr    []cuda.Addr  // of each buffer
 	shown   [][]byte     // the last slab's probes, by buffer
 
@@ -163,6 +164,7 @@ func (m *gpuMachine) place() {
 		}
 	}
 	m.moved = true
+	m.places++
 }
 
 // Run feeds the inputs, a slab at a time.
@@ -216,7 +218,7 @@ func (m *gpuMachine) give(number int, in, out []Tensor) error {
 			return err
 		}
 	}
-	if err := m.fetchProbes(k); err != nil {
+	if err := m.fetchProbes(k, m.mail); err != nil {
 		return err
 	}
 	if err := m.mail.settle("run its kernels"); err != nil {
@@ -230,7 +232,7 @@ func (m *gpuMachine) give(number int, in, out []Tensor) error {
 }
 
 // fetchProbes fetches the probes of loops of which a turn completes a chunk.
-func (m *gpuMachine) fetchProbes(k *calling) error {
+func (m *gpuMachine) fetchProbes(k *calling, by *mail) error {
 	for _, p := range k.probes {
 		any := false
 		for t := range m.desc.Turns[p.loop] {
@@ -242,7 +244,7 @@ func (m *gpuMachine) fetchProbes(k *calling) error {
 		if m.shown[p.buffer] == nil {
 			m.shown[p.buffer] = make([]byte, m.plan.Buffers[p.buffer].Bytes)
 		}
-		if err := m.mail.fetch(m.shown[p.buffer], m.addr[p.buffer]); err != nil {
+		if err := by.fetch(m.shown[p.buffer], m.addr[p.buffer]); err != nil {
 			return err
 		}
 	}

@@ -137,7 +137,17 @@ func (s *Session) Run(ctx context.Context, entry int, in, out []Tensor) error {
 	if entry < 0 || entry >= len(entries) {
 		return fmt.Errorf("the program has no entry point %d", entry)
 	}
-	d := &entries[entry]
+	if err := checkCall(&entries[entry], in, out); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.machine.Run(ctx, entry, in, out)
+}
+
+// checkCall finds what is wrong with a call's tensors in themselves.
+func checkCall(d *Entry, in, out []Tensor) error {
 	if len(in) != len(d.Inputs) || len(out) != len(d.Outputs) {
 		return fmt.Errorf("%s takes %d inputs and gives %d outputs, not %d and %d", d.Name, len(d.Inputs), len(d.Outputs), len(in), len(out))
 	}
@@ -146,10 +156,7 @@ func (s *Session) Run(ctx context.Context, entry int, in, out []Tensor) error {
 			return fmt.Errorf("the input %s of %s: %w", d.Inputs[i].Name, d.Name, err)
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return s.machine.Run(ctx, entry, in, out)
+	return nil
 }
 
 // Pos is the number of rows of the base clock that the session has read.

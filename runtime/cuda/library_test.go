@@ -99,7 +99,7 @@ func TestLibrary(t *testing.T) {
 	defer p.Free()
 	args := [4]uint64{uint64(a.Addr), 1 << 63, 3, 0xfedcba9876543210}
 	launch := func() {
-		if err := s.Launch(f, 77, &args); err != nil {
+		if err := s.Launch(f, 77, 3, &args); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,7 +111,7 @@ func TestLibrary(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := p.Values(0, 11)
-	for i, want := range []uint64{args[0], args[1], args[2], args[3], 77, 1, 1, 96, 1, 1, 65536} {
+	for i, want := range []uint64{args[0], args[1], args[2], args[3], 77, 3, 1, 96, 1, 1, 65536} {
 		if uint64(got[i]) != want {
 			t.Errorf("the kernel sees %#x in place %d, want %#x", uint64(got[i]), i, want)
 		}
@@ -151,7 +151,7 @@ func TestLibrary(t *testing.T) {
 	if seconds, err := to.Since(from); err != nil || seconds != 0.0025 {
 		t.Errorf("%v s, %v", seconds, err)
 	}
-	x, err := s.Capture(func() error { return s.Launch(f, 1, &args) })
+	x, err := s.Capture(func() error { return s.Launch(f, 1, 1, &args) })
 	if err != nil {
 		t.Fatal(err)
 	}

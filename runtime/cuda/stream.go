@@ -59,10 +59,10 @@ func (s *Stream) Copy(to, from Addr, n int64) error {
 	return s.gpu.fail("copy within its memory", s.gpu.api.Copy(to, from, n, s.id))
 }
 
-// Launch runs a kernel on so many CTAs. args are the kernel's parameters, all of
-// 64 bits.
-func (s *Stream) Launch(f *Function, ctas int, args *[4]uint64) error {
-	if r := s.gpu.api.Launch(f.id, [3]int{ctas, 1, 1}, f.Threads, f.Shared, s.id, args); r != Success {
+// Launch runs a kernel on a grid of so many CTAs in x and y. args are the
+// kernel's parameters, all of 64 bits.
+func (s *Stream) Launch(f *Function, x, y int, args *[4]uint64) error {
+	if r := s.gpu.api.Launch(f.id, [3]int{x, y, 1}, f.Threads, f.Shared, s.id, args); r != Success {
 		return s.gpu.fail("launch the kernel "+f.Name, r)
 	}
 	return nil
