@@ -21,10 +21,10 @@ DIRS          := $(GO) list -f '{{.Dir}}' ./...
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check fuzz bench bench-models bench-docs bench-peers lines vuln clean go llvm ptxas
+.PHONY: help build demo test check fuzz bench bench-models bench-docs bench-gpu bench-gpu-peers bench-peers lines vuln clean go llvm ptxas
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: go ## bin/memc
 	$(GO) build -o $(BIN) ./cmd/memc
@@ -62,6 +62,12 @@ bench-models: llvm build ## times a whole model at several positions
 
 bench-docs: llvm build ## times all of it and writes docs/performance.md
 	$(GO) run ./bench $(BENCH) -write docs/performance.md bench/kernels.json bench/models.json
+
+bench-gpu: build ## times memc on an NVIDIA GPU beside PyTorch on it and prints a table; says what it could not run
+	PYTHONPATH="$(PEERS)/python-gpu:$$PYTHONPATH" python3 bench/gpu.py $(BENCH)
+
+bench-gpu-peers: ## installs PyTorch with CUDA, the peer of make bench-gpu
+	python3 -m pip install -q --upgrade --target $(PEERS)/python-gpu torch
 
 bench-peers: ## installs the peers of make bench: oneDNN, OpenBLAS, PyTorch
 	$(SUDO) apt-get update -q && $(SUDO) apt-get install -yq --no-install-recommends g++ libdnnl-dev libopenblas-dev python3-pip

@@ -18,6 +18,7 @@ type benchCmd struct {
 	Decode *int64 `placeholder:"N" help:"Time N calls of one token each, after the N of --tokens."`
 	At     int64  `placeholder:"N" help:"Begin at this position of a stream, as if the rows before it had been zeros."`
 	Check  *int64 `placeholder:"N" help:"How many rows to compare with the interpreter before timing; without it what about a second affords."`
+	Batch  *int   `placeholder:"N" help:"Time N streams at once, each with its own state and the same calls."`
 	Repeat *int   `placeholder:"N" help:"How often to repeat; without it until a second has gone by, seven times at least."`
 }
 
@@ -32,7 +33,7 @@ type measured struct {
 	Speed    float64   `json:"tokens_per_second"`
 	Flops    int64     `json:"flops"`
 	GFlops   float64   `json:"gflops"`
-	Bytes    int64     `json:"bytes"`
+	Bytes    int64     `json:"bytes"` // 0 for a batch, whose streams share some
 	GBytes   float64   `json:"gbytes_per_second"`
 	Peak     float64   `json:"peak_gflops,omitempty"`            // f32 multiply-adds, measured in between
 	ReadPeak float64   `json:"peak_gbytes_per_second,omitempty"` // reading memory, likewise, where that is what limits
@@ -54,6 +55,7 @@ type benchReport struct {
 	Target  string `json:"target"`
 	Device  string `json:"device,omitempty"` // the GPU
 	Threads int    `json:"threads"`
+	Batch   int    `json:"batch,omitempty"` // streams at once, where there are several
 	Mode    string `json:"mode"` // "prefill": one call; "decode": a call a token
 	measured
 	StateBytes     int64          `json:"state_bytes"`
@@ -65,6 +67,9 @@ type benchReport struct {
 
 	where string
 }
+
+// mostBatch bounds the streams of a batch.
+const mostBatch = 4096
 
 // mostTokens bounds what is drawn for one call.
 const mostTokens = 1 << 26
@@ -84,6 +89,9 @@ func (c *benchCmd) check() error {
 	}
 	if c.Check != nil && (*c.Check < 1 || *c.Check > mostTokens) {
 		return usage("--check %d: from 1 to %d rows can be compared", *c.Check, mostTokens)
+	}
+	if c.Batch != nil && (*c.Batch < 1 || *c.Batch > mostBatch) {
+		return usage("--batch %d: from 1 to %d streams", *c.Batch, mostBatch)
 	}
 	if c.At < 0 || c.At > 1<<53 {
 		return usage("--at %d: a position is from 0 to 2^53", c.At)
@@ -120,7 +128,10 @@ func (c *benchCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{app: a, p: p, w: w, threads: c.threads(), repeat: c.Repeat}
+	b := &bench{app: a, p: p, w: w, threads: c.threads(), repeat: c.Repeat, batch: 1}
+	if c.Batch != nil {
+		b.batch = *c.Batch
+	}
 	b.number = slices.IndexFunc(p.Entries(), func(e runtime.Entry) bool { return e.Name == entry.Name })
 	if err := b.graphs(); err != nil {
 		return err
@@ -134,6 +145,9 @@ func (c *benchCmd) Run(a *app) error {
 		if r.Check, err = b.compare(c.weights, c.Check); err != nil {
 			return err
 		}
+	}
+	if b.batch > 1 {
+		r.Batch = b.batch
 	}
 	if err := b.meters(ways); err != nil {
 		return err
@@ -152,8 +166,10 @@ func (c *benchCmd) Run(a *app) error {
 			r.Decode = &m
 		}
 	}
-	if r.Kernels, err = b.kernels(ways[0]); err != nil {
-		return err
+	if r.Kernels = []kernelReport{}; b.batch == 1 {
+		if r.Kernels, err = b.kernels(ways[0]); err != nil {
+			return err
+		}
 	}
 	return a.print(r, func(w io.Writer) { r.text(w) })
 }
@@ -176,6 +192,9 @@ func (c *benchCmd) ways() []way {
 
 func (r *benchReport) text(w io.Writer) {
 	fmt.Fprintf(w, "%s of %s on %s; compiled in %.2f s\n", r.Entry, r.Spec, r.where, r.CompileSeconds)
+	if r.Batch > 0 {
+		fmt.Fprintf(w, "%d streams at once\n", r.Batch)
+	}
 	if r.Check != nil {
 		fmt.Fprintln(w, r.Check)
 	}

@@ -25,6 +25,7 @@ type bench struct {
 	w       *runtime.Weights
 	threads int
 	repeat  *int
+	batch   int // streams at once
 	number  int // of the entry
 	graph   *ir.Graph
 	plan    *plan.Plan // nil: the target has none
@@ -236,25 +237,20 @@ const (
 // time times a way of calling again and again from the same point of a stream,
 // after a first time that does not count unless it was long.
 func (b *bench) time(w way) (m measured, state int64, err error) {
-	s, start, err := b.start(w, runtime.Options{Threads: b.threads})
+	x, err := b.streams(w)
 	if err != nil {
 		return m, 0, err
 	}
-	defer s.Close()
-	in, err := b.inputs(w.rows)
-	if err != nil {
-		return m, 0, err
-	}
-	out := make([]runtime.Tensor, len(b.p.Entries()[b.number].Outputs))
+	defer x.close()
 	var seconds []float64
 	sum := 0.0
 	for i := 0; !b.done(len(seconds), sum); i++ {
-		if err := s.ReadState(start); err != nil {
+		if err := x.rewind(); err != nil {
 			return m, 0, err
 		}
 		begin := time.Now()
 		for range w.calls {
-			if err := s.Run(b.app.ctx, b.number, in, out); err != nil {
+			if err := x.run(b); err != nil {
 				return m, 0, err
 			}
 		}
@@ -267,11 +263,72 @@ func (b *bench) time(w way) (m measured, state int64, err error) {
 			sum += took
 		}
 	}
-	if err := finite(out); err != nil {
+	if err := finite(slices.Concat(x.out...)); err != nil {
 		return m, 0, err
 	}
 	m, err = b.summary(seconds, w)
-	return m, s.StateBytes(), err
+	return m, x.sessions[0].StateBytes(), err
+}
+
+// streams are the sessions that a call feeds, all with the same rows.
+type streams struct {
+	sessions []*runtime.Session
+	batch    *runtime.Batch // nil: one session
+	state    []byte         // of each, before the calls
+	in, out  [][]runtime.Tensor
+}
+
+func (b *bench) streams(w way) (*streams, error) {
+	s, state, err := b.start(w, runtime.Options{Threads: b.threads})
+	if err != nil {
+		return nil, err
+	}
+	in, err := b.inputs(w.rows)
+	if err != nil {
+		return nil, err
+	}
+	x := &streams{sessions: []*runtime.Session{s}, state: state}
+	for range b.batch - 1 {
+		more, err := b.p.NewSession(b.w, runtime.Options{Threads: b.threads})
+		if err != nil {
+			return nil, err
+		}
+		x.sessions = append(x.sessions, more)
+	}
+	for range x.sessions {
+		x.in = append(x.in, in)
+		x.out = append(x.out, make([]runtime.Tensor, len(b.p.Entries()[b.number].Outputs)))
+	}
+	if b.batch > 1 {
+		x.batch, err = runtime.NewBatch(x.sessions)
+	}
+	return x, err
+}
+
+// rewind goes back to before the calls.
+func (x *streams) rewind() error {
+	for _, s := range x.sessions {
+		if err := s.ReadState(x.state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *streams) run(b *bench) error {
+	if x.batch != nil {
+		return x.batch.Run(b.app.ctx, b.number, x.in, x.out)
+	}
+	return x.sessions[0].Run(b.app.ctx, b.number, x.in[0], x.out[0])
+}
+
+func (x *streams) close() {
+	if x.batch != nil {
+		x.batch.Close()
+	}
+	for _, s := range x.sessions {
+		s.Close()
+	}
 }
 
 // done reports whether so many runs that took so long together are enough.
@@ -297,10 +354,14 @@ func (b *bench) summary(seconds []float64, w way) (measured, error) {
 	if err != nil {
 		return measured{}, err
 	}
+	tokens := w.rows * w.calls
+	if n := int64(b.batch); n > 1 {
+		cost.Flops, cost.Bytes, tokens = n*cost.Flops, 0, n*tokens
+	}
 	sorted := slices.Sorted(slices.Values(seconds))
 	median := (sorted[len(sorted)/2] + sorted[(len(sorted)-1)/2]) / 2
 	m := measured{
-		Position: w.at + w.before, Tokens: w.rows * w.calls, Seconds: seconds, Median: median, Min: sorted[0], Max: sorted[len(sorted)-1],
+		Position: w.at + w.before, Tokens: tokens, Seconds: seconds, Median: median, Min: sorted[0], Max: sorted[len(sorted)-1],
 		Flops: cost.Flops, GFlops: float64(cost.Flops) / median / 1e9, Peak: b.flops.speed(),
 		Bytes: cost.Bytes, GBytes: float64(cost.Bytes) / median / 1e9,
 	}

@@ -28,6 +28,7 @@ type source struct {
 
 	Quantize string `placeholder:"Q" help:"Store the weights of products as q8 (8.25 bits each) or q4 (4.5 bits)."`
 	Cache    string `placeholder:"T" help:"Keep the keys and values of attention as f32, bf16, f16 or q8."`
+	Slab     *int   `placeholder:"N" help:"Rows that one pass through the code takes (512); longer calls are cut. More suit a GPU and need more memory."`
 	Tuning   string `placeholder:"FILE" help:"Tile sizes that memc tune -o wrote, or off; without it what memc tune has found on this machine."`
 }
 
@@ -55,6 +56,7 @@ type input struct {
 	set, config map[string]json.RawMessage
 	quantize    string // memc.Options
 	cache       string
+	slab        int
 	tuning      *memc.Tuning
 	tunes       bool   // what was found on this machine is used too
 	unfit       string // why the tuning that was asked for is not used
@@ -80,6 +82,12 @@ func (s *source) open() (*input, error) {
 	}
 	if q := s.Quantize; q != "" && !slices.Contains(memc.Quantizations, q) {
 		return nil, usage("--quantize %s: weights are quantised as %s", q, strings.Join(memc.Quantizations, " or "))
+	}
+	if s.Slab != nil {
+		if *s.Slab < 1 || *s.Slab > mostSlab {
+			return nil, usage("--slab %d: from 1 to %d rows", *s.Slab, mostSlab)
+		}
+		in.slab = *s.Slab
 	}
 	if t := s.Cache; t != "" && !slices.Contains(memc.Caches, t) {
 		return nil, usage("--cache %s: keys and values are kept as one of %s", t, strings.Join(memc.Caches, ", "))
@@ -156,6 +164,9 @@ func (s *source) folder(in *input) error {
 	return nil
 }
 
+// mostSlab bounds the rows of one pass, which buffers have room for.
+const mostSlab = 1 << 20
+
 // maxConfig is the most bytes of a config file.
 const maxConfig = 1 << 24
 
@@ -199,7 +210,7 @@ func settingsOf(list []string) (map[string]json.RawMessage, error) {
 
 // options are the compiler's options for these targets.
 func (in *input) options(targets []string) memc.Options {
-	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Quantize: in.quantize, Cache: in.cache, Tuning: in.tuning, Read: memc.ReadSpec}
+	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Quantize: in.quantize, Cache: in.cache, Slab: in.slab, Tuning: in.tuning, Read: memc.ReadSpec}
 }
 
 // module elaborates the spec, or reads the artifact's graph.
@@ -252,8 +263,8 @@ func (s *source) program(a *app, e engine) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.artifact != nil && !e.Rebuild && (in.quantize != "" || in.cache != "") {
-		return nil, usage("%s is compiled: --quantize and --cache change a program when it is compiled, or compiled again with --rebuild", s.Spec)
+	if in.artifact != nil && !e.Rebuild && (in.quantize != "" || in.cache != "" || in.slab != 0) {
+		return nil, usage("%s is compiled: --quantize, --cache and --slab change a program when it is compiled, or compiled again with --rebuild", s.Spec)
 	}
 	if e.Rebuild && in.artifact == nil {
 		return nil, usage("--rebuild compiles an artifact again; %s is a spec", s.Spec)
