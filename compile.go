@@ -154,8 +154,10 @@ func Lower(m *ir.Module, target string, o Options) (*passes.Program, error) {
 // differ by target, operations do not.
 func TilingOf(target string) passes.Tiling {
 	t := passes.DefaultTiling
-	if strings.HasPrefix(target, "sm_") { // tiles live in shared memory
-		t.Rows, t.RecurRows, t.MapElems = 32, 32, 4096
+	if strings.HasPrefix(target, "sm_") {
+		// Tiles of a block's products are spread over the registers of 8 warps; plain
+		// rows of weights are what tensor cores read.
+		t.Rows, t.Cols, t.RecurRows, t.MapElems, t.Panel = 128, 128, 64, 8192, 0
 	}
 	if target == "avx512" {
 		t.Rows, t.Cols = 56, 128
@@ -246,7 +248,7 @@ func ptxTarget(p *passes.Program, name string) (*artifact.Target, error) {
 			return nil, fmt.Errorf("the kernel %s would be called %s in PTX", p.Kernels[i].Name, k.Name)
 		}
 		t.Symbols[k.Name] = 0
-		t.Scratch[k.Name], t.Shared[k.Name], t.Threads[k.Name] = int64(k.Scratch), int64(k.Shared), ptx.Threads
+		t.Scratch[k.Name], t.Shared[k.Name], t.Threads[k.Name] = int64(k.Scratch), int64(k.Shared), int64(k.Threads)
 	}
 	return t, nil
 }

@@ -166,7 +166,7 @@ func (x *simMachine) launch(s *plan.Step, record int64) {
 	}
 	info := x.entries[s.Kernel]
 	args := []uint64{x.memory.Words("bufs", bufs...), x.memory.Words("slots", slots...), x.records + uint64(8*record*int64(x.plan.Record)), x.scratch}
-	if err := x.text.Run(info.Name, sim.Launch{CTAs: ctas, Threads: ptx.Threads, Shared: info.Shared, Args: args, Memory: &x.memory}); err != nil {
+	if err := x.text.Run(info.Name, sim.Launch{CTAs: ctas, Threads: info.Threads, Shared: info.Shared, Args: args, Memory: &x.memory}); err != nil {
 		x.t.Fatal(err)
 	}
 }

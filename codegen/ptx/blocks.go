@@ -63,7 +63,9 @@ func (p *printer) grid() {
 			}
 			p.bind(a.Var, at)
 		}
-		p.busy = hazards{}
+		p.busy, p.pending = hazards{}, false
+		p.plan = &p.parts[i]
+		p.clear(i)
 		p.stmts(part.Body)
 		p.pop()
 		if !last {
@@ -73,6 +75,9 @@ func (p *printer) grid() {
 	}
 	c.here(again)
 	c.note("no tile is written again before all threads have read it")
+	if p.async {
+		c.op("cp.async.wait_group", imm(0))
+	}
 	c.op("bar.sync", imm(0))
 	c.op("add.s64", block, block, stride)
 	c.op("bra", next)
@@ -100,23 +105,38 @@ func (p *printer) stmt(s kernel.Stmt) {
 		p.when(s)
 		return
 	}
-	reads, writes := touches(s)
+	reads, writes := p.inMemory(s)
 	if p.busy.meets(reads, writes) {
-		p.c.op("bar.sync", imm(0))
-		p.busy = hazards{}
+		p.barrier()
 	}
 	p.busy.add(reads, writes)
 	switch s := s.(type) {
 	case *kernel.Load:
-		p.load(s)
+		p.anyLoad(s)
 	case *kernel.Store:
-		p.store(s)
+		if p.touchesRegs(s) {
+			p.storeFragment(s)
+		} else {
+			p.store(s)
+		}
 	case *kernel.Map:
-		p.mapTile(s)
+		if p.touchesRegs(s) {
+			p.mapFragment(s)
+		} else {
+			p.mapTile(s)
+		}
 	case *kernel.Dot:
-		p.dot(s)
+		if tensor(s) && !p.plain {
+			p.product(s)
+		} else {
+			p.dot(s)
+		}
 	case *kernel.Reduce:
-		p.reduce(s)
+		if p.touchesRegs(s) {
+			p.reduceFragment(s)
+		} else {
+			p.reduce(s)
+		}
 	case *kernel.Transpose:
 		p.transpose(s)
 	case *kernel.Slice:
@@ -126,22 +146,118 @@ func (p *printer) stmt(s kernel.Stmt) {
 	}
 }
 
+func (p *printer) anyLoad(s *kernel.Load) {
+	switch pl := p.at[s.Dst]; {
+	case pl.home == atSource:
+		p.c.note("a product takes it from there")
+	case p.begun[s]:
+		p.c.note("begun a turn ago")
+	case pl.home == atRegs:
+		p.loadFragment(s)
+	case p.copies(s):
+		p.copyIn(s, p.near, pl.offset)
+		p.c.op("cp.async.commit_group")
+		p.pending = true
+	default:
+		p.load(s)
+	}
+}
+
+// inMemory gives the tiles in memory that a statement reads and writes, nil for
+// buffers.
+func (p *printer) inMemory(s kernel.Stmt) (reads, writes []*kernel.Tile) {
+	reads, writes = touches(s)
+	source := false
+	keep := func(ts []*kernel.Tile) (out []*kernel.Tile) {
+		for _, t := range ts {
+			source = source || t != nil && p.at[t].home == atSource
+			if t == nil || p.at[t].inMemory() {
+				out = append(out, t)
+			}
+		}
+		return out
+	}
+	reads, writes = keep(reads), keep(writes)
+	if l, ok := s.(*kernel.Load); ok && (p.begun[l] || p.at[l.Dst].home == atSource) {
+		return nil, nil
+	}
+	if source {
+		reads = append(reads, nil)
+	}
+	return reads, writes
+}
+
+// barrier lets all threads meet. What they had copied is there then.
+func (p *printer) barrier() {
+	if p.pending {
+		p.c.op("cp.async.wait_group", imm(0))
+		p.pending = false
+	}
+	p.c.op("bar.sync", imm(0))
+	p.busy = hazards{}
+}
+
+// clear writes 0 to tiles of a part of which no statement writes all that tensor
+// cores read.
+func (p *printer) clear(part int) {
+	c := &p.c
+	any := false
+	for _, t := range p.k.Tiles {
+		pl := p.at[t]
+		if !pl.padded || !pl.inMemory() || pl.part >= 0 && pl.part != part {
+			continue
+		}
+		any = true
+		c.note("0 around %s", t.Name)
+		words := pl.copies * pl.bytes() / 4
+		p.each(imm(int64(words)), imm(1), func(i, _ operand) {
+			if pl.home == atScratch {
+				c.op("st.global.f32", globalAt(c.q("mad.wide.u32", i, imm(4), p.mine), pl.offset), num(0))
+				return
+			}
+			c.op("st.shared.f32", sharedAt(c.r("mad.lo.s32", i, imm(4), p.near), pl.offset), num(0))
+		})
+	}
+	if any {
+		p.barrier()
+	}
+}
+
 // loop prints a For. Its bounds are the same in all threads, so all threads
 // meet at the barriers within.
 func (p *printer) loop(s *kernel.For) {
 	c := &p.c
+	var ahead []*kernel.Load
+	if !p.plain {
+		for _, l := range leading(p.k, s) {
+			if p.at[l.Dst].home == atShared && p.at[l.Dst].copies > 1 && p.copies(l) {
+				ahead = append(ahead, l)
+			}
+		}
+	}
+	before := p.busy
+	if len(ahead) > 0 {
+		p.loopAhead(s, ahead)
+		p.busy = p.busy.or(before)
+		return
+	}
+	if p.pending {
+		p.barrier()
+	}
 	lo, hi := p.int(s.Lo), p.int(s.Hi)
 	v := c.q("mov.u64", lo)
 	body, end := c.mark("loop"), c.mark("end")
-	before := p.busy
+	before = p.busy
 	c.here(body)
 	c.onlyIf(c.p("setp.ge.s64", v, hi), "bra", end)
-	c.op("bar.sync", imm(0)) // between the turns
-	p.busy = hazards{}
+	p.barrier() // between the turns
 	p.push()
 	p.bind(s.Var, v)
 	p.stmts(s.Body)
 	p.pop()
+	if p.pending {
+		p.barrier()
+	}
 	c.op("add.s64", v, v, imm(int64(s.Step)))
 	c.op("bra", body)
 	c.here(end)
@@ -151,12 +267,13 @@ func (p *printer) loop(s *kernel.For) {
 func (p *printer) when(s *kernel.When) {
 	end := p.c.mark("end")
 	p.c.unless(p.cond(s.Cond), "bra", end)
-	before := p.busy
+	before, pending := p.busy, p.pending
 	p.push()
 	p.stmts(s.Body)
 	p.pop()
 	p.c.here(end)
 	p.busy = p.busy.or(before)
+	p.pending = p.pending || pending
 }
 
 // gridText is a part's grid as the kernel text has it.

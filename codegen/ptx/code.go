@@ -31,6 +31,20 @@ func sharedAt(base operand, off int) operand { return address(near, b32, base, o
 // globalAt is the global address base+off; base is a 64-bit register.
 func globalAt(base operand, off int) operand { return address(far, b64, base, off) }
 
+// several is registers of one kind in braces: two or four floats, or one, two or
+// four of 32 bits.
+func several(regs ...operand) operand {
+	k := map[kind]map[int]kind{f32: {2: twoF, 4: fourF}, b32: {1: oneR, 2: twoR, 4: fourR}}[regs[0].kind][len(regs)]
+	texts := make([]string, len(regs))
+	for i, r := range regs {
+		if r.kind != regs[0].kind {
+			k = 0
+		}
+		texts[i] = r.text
+	}
+	return operand{k, "{" + strings.Join(texts, ", ") + "}"}
+}
+
 // address gives an operand without a kind where the base is of the wrong one:
 // no form takes it.
 func address(k, want kind, base operand, off int) operand {

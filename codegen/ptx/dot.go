@@ -1,10 +1,6 @@
 package ptx
 
-import (
-	"fmt"
-
-	"github.com/memc-lang/memc/ir/kernel"
-)
+import "github.com/memc-lang/memc/ir/kernel"
 
 // patch is the most rows and columns of a product that one thread computes at
 // a time: 16 sums in registers for 8 loads.
@@ -18,10 +14,6 @@ const patch = 4
 // Each element is one chain of fused multiply-adds over k in ascending order.
 func (p *printer) dot(s *kernel.Dot) {
 	c := &p.c
-	if s.Operands != kernel.F32 {
-		c.fail(fmt.Errorf("products of %s operands are not printed for GPUs", s.Operands))
-		return
-	}
 	m, n := p.rows(s.Dst), p.cols(s.Dst)
 	k := p.cols(s.A)
 	if s.TransA {
@@ -54,10 +46,10 @@ func (p *printer) dot(s *kernel.Dot) {
 		c.depth++
 		a, b := make([]operand, height), make([]operand, width)
 		for i := range a {
-			a[i] = p.get(s.A, p.tileAtSwapped(s.A, rows[i], kk, s.TransA))
+			a[i] = c.rounded(s, p.get(s.A, p.tileAtSwapped(s.A, rows[i], kk, s.TransA)))
 		}
 		for j := range b {
-			b[j] = p.get(s.B, p.tileAtSwapped(s.B, kk, cols[j], s.TransB))
+			b[j] = c.rounded(s, p.get(s.B, p.tileAtSwapped(s.B, kk, cols[j], s.TransB)))
 		}
 		for i := range a {
 			for j := range b {
@@ -74,6 +66,14 @@ func (p *printer) dot(s *kernel.Dot) {
 			}
 		}
 	})
+}
+
+// rounded is an element as the product takes it.
+func (c *code) rounded(s *kernel.Dot, v operand) operand {
+	if s.Operands != kernel.BF16 {
+		return v
+	}
+	return c.fromBF16(c.r("cvt.u32.u16", c.h("cvt.rn.bf16.f32", v)))
 }
 
 func (p *printer) tileAtSwapped(t *kernel.Tile, r, c operand, swap bool) operand {

@@ -63,7 +63,7 @@ func (o operand) value() (v int64) {
 }
 
 // each deals out the places of a region of rows x cols to the threads: fn is
-// the program of one place. Thread t has the places t, t+Threads, ... in rows'
+// the program of one place. Thread t has the places t, t+threads, ... in rows'
 // order, so that neighbours in a row go to neighbouring threads.
 func (p *printer) each(rows, cols operand, fn func(r, c operand)) {
 	c := &p.c
@@ -78,10 +78,43 @@ func (p *printer) each(rows, cols operand, fn func(r, c operand)) {
 	fn(row, col)
 	c.depth--
 	p.pop()
-	c.op("add.s32", e, e, imm(Threads))
+	c.op("add.s32", e, e, imm(int64(p.threads)))
 	c.op("bra", body)
 	c.here(end)
 }
+
+// fill is each over a tile that a statement writes. Where tensor cores read it,
+// the elements outside its valid region become 0.
+func (p *printer) fill(t *kernel.Tile, fn func(r, c operand)) {
+	rows, cols := p.rows(t), p.cols(t)
+	if !p.at[t].operand || t.ValidRows == nil && t.ValidCols == nil {
+		p.each(rows, cols, fn)
+		return
+	}
+	p.each(imm(int64(t.Rows)), imm(int64(t.Cols)), func(r, c operand) {
+		p.zeroOutside(t, r, c, rows, cols, func() { fn(r, c) })
+	})
+}
+
+// zeroOutside writes 0 to an element outside the valid region, and runs fn for
+// another one.
+func (p *printer) zeroOutside(t *kernel.Tile, row, col, rows, cols operand, fn func()) {
+	ok := p.c.both(p.inside(row, rows, t.Rows, t.Rows), p.inside(col, cols, t.Cols, t.Cols))
+	if ok.kind == 0 {
+		fn()
+		return
+	}
+	valid, end := p.c.mark("valid"), p.c.mark("end")
+	p.c.onlyIf(ok, "bra", valid)
+	p.put(t, p.tileAt(t, row, col), p.c.f("mov.f32", num(0)))
+	p.c.op("bra", end)
+	p.c.here(valid)
+	fn()
+	p.c.here(end)
+}
+
+// reach says how large the tile of the statement at hand is.
+func (p *printer) reach(t *kernel.Tile) { p.most = [2]int64{int64(t.Rows), int64(t.Cols)} }
 
 // split gives e div cols and e mod cols.
 func (c *code) split(e, rows, cols operand) (row, col operand) {
@@ -102,47 +135,74 @@ func (c *code) split(e, rows, cols operand) (row, col operand) {
 
 // tileAt is the address of a tile's element; row and col are 32-bit operands.
 func (p *printer) tileAt(t *kernel.Tile, row, col operand) operand {
-	c, at, size := &p.c, p.places[t], int64(t.Elem.Size())
-	off := at.offset
+	c, pl := &p.c, p.at[t]
+	size := int64(pl.elem.Size())
+	off := 0
 	var i operand // the place, counted in elements, without what is known now
+	if pl.flip {
+		row, col = col, row
+	}
 	switch {
 	case row.kind == whole:
-		off += int(row.value() * int64(t.Cols) * size)
+		off += int(row.value() * int64(pl.ld) * size)
 		i = col
-	case t.Cols == 1:
+	case pl.ld == 1:
 		i = row
 	case col.kind == whole:
 		off += int(col.value() * size)
-		i = c.r("mul.lo.s32", row, imm(int64(t.Cols)))
+		i = c.r("mul.lo.s32", row, imm(int64(pl.ld)))
 	default:
-		i = c.r("mad.lo.s32", row, imm(int64(t.Cols)), col)
+		i = c.r("mad.lo.s32", row, imm(int64(pl.ld)), col)
 	}
 	if i.kind == whole {
-		off += int(i.value() * size)
-		if at.spilled {
-			return globalAt(p.mine, off)
+		off, i = off+int(i.value()*size), operand{}
+	}
+	return p.placeAt(t, i, size, off)
+}
+
+// placeAt is the address of i times size bytes, and off, in a tile; i may lack.
+func (p *printer) placeAt(t *kernel.Tile, i operand, size int64, off int) operand {
+	c, pl := &p.c, p.at[t]
+	if pl.home == atScratch {
+		if i.kind == 0 {
+			return globalAt(p.mine, pl.offset+off)
 		}
-		return sharedAt(p.near, off)
+		return globalAt(c.q("mad.wide.u32", i, imm(size), p.mine), pl.offset+off)
 	}
-	if at.spilled {
-		return globalAt(c.q("mad.wide.u32", i, imm(size), p.mine), off)
+	base := p.near
+	if b, ok := p.moving[t]; ok {
+		base = b
+	} else {
+		off += pl.offset
 	}
-	return sharedAt(c.r("mad.lo.s32", i, imm(size), p.near), off)
+	if i.kind == 0 {
+		return sharedAt(base, off)
+	}
+	return sharedAt(c.r("mad.lo.s32", i, imm(size), base), off)
 }
 
 func (p *printer) space(t *kernel.Tile) string {
-	if p.places[t].spilled {
+	if p.at[t].home == atScratch {
 		return "global."
 	}
 	return "shared."
 }
 
-// get reads a tile's element at an address that tileAt gave; put writes it.
+// get reads a tile's element at an address that tileAt gave; put writes it. Of a
+// tile that lies as bf16 no single element is read.
 func (p *printer) get(t *kernel.Tile, at operand) operand {
 	return p.c.into(inReg[t.Elem], "ld."+p.space(t)+movable[t.Elem], []operand{at})
 }
 
+// fromBF16 is the f32 of the bits in the lower half of a register: a bf16 is the
+// upper half of an f32.
+func (c *code) fromBF16(v operand) operand { return c.f("mov.b32", c.r("shl.b32", v, imm(16))) }
+
 func (p *printer) put(t *kernel.Tile, at, v operand) {
+	if p.at[t].elem == kernel.BF16 {
+		p.c.op("st.shared.b16", at, p.c.h("cvt.rn.bf16.f32", v))
+		return
+	}
 	p.c.op("st."+p.space(t)+movable[t.Elem], at, v)
 }
 
@@ -168,8 +228,34 @@ func (c *code) wide(a operand) operand {
 // address is the device address of a buffer's element, for the row and column
 // that are bound.
 func (p *printer) address(b *kernel.Buf, offset *ints.Expr) operand {
-	off := p.int(offset)
-	return globalAt(p.c.q("mad.lo.s64", off, imm(int64(b.Elem.Size())), p.bufs[b]), 0)
+	size := imm(int64(b.Elem.Size()))
+	same, v := split(offset)
+	if !p.small(v) {
+		return globalAt(p.c.q("mad.lo.s64", p.int(offset), size, p.bufs[b]), 0)
+	}
+	base := p.base(b, same)
+	if at := p.int32(v); at.kind != whole {
+		return globalAt(p.c.q("mad.wide.s32", at, size, base), 0)
+	} else if off := at.value() * int64(b.Elem.Size()); off >= 0 {
+		return globalAt(base, int(off))
+	}
+	return globalAt(p.c.q("mad.lo.s64", p.int(offset), size, p.bufs[b]), 0)
+}
+
+// base is the address of the element at an offset that no element varies.
+func (p *printer) base(b *kernel.Buf, same *ints.Expr) operand {
+	return p.once("@"+b.Name+"@"+same.String(), func() operand {
+		return p.c.q("mad.lo.s64", p.int(same), imm(int64(b.Elem.Size())), p.bufs[b])
+	})
+}
+
+// hoistAddress computes what the addresses of a tile's elements have in common.
+func (p *printer) hoistAddress(b *kernel.Buf, offset *ints.Expr) {
+	if same, v := split(offset); p.small(v) {
+		p.base(b, same)
+		return
+	}
+	p.hoist(offset)
 }
 
 // place gives the variables r and c their values.
@@ -184,9 +270,9 @@ func (p *printer) load(s *kernel.Load) {
 		return
 	}
 	offset := s.Buf.Offset(s.Idx)
-	rows, cols := p.rows(s.Dst), p.cols(s.Dst)
-	p.hoist(offset)
-	p.each(rows, cols, func(r, c operand) {
+	p.reach(s.Dst)
+	p.hoistAddress(s.Buf, offset)
+	p.fill(s.Dst, func(r, c operand) {
 		p.place(r, c)
 		p.pick(s, r)
 		v := p.c.widen(s.Buf.Elem, s.Dst.Elem, p.address(s.Buf, offset))
@@ -214,34 +300,34 @@ func (p *printer) store(s *kernel.Store) {
 		return
 	}
 	offset := s.Buf.Offset(s.Idx)
-	rows, cols := p.rows(s.Src), p.cols(s.Src)
-	p.hoist(offset)
-	p.each(rows, cols, func(r, c operand) {
+	p.reach(s.Src)
+	p.hoistAddress(s.Buf, offset)
+	p.each(p.rows(s.Src), p.cols(s.Src), func(r, c operand) {
 		p.place(r, c)
 		v := p.get(s.Src, p.tileAt(s.Src, r, c))
-		p.c.narrow(s.Buf.Elem, v, p.address(s.Buf, offset))
+		p.c.narrow(s.Buf.Elem, operand{}, v, p.address(s.Buf, offset))
 	})
 }
 
 // narrow converts a tile's element to a buffer's type, rounding to nearest
-// even, and stores it.
-func (c *code) narrow(to kernel.Elem, v, at operand) {
+// even, and stores it where ok holds.
+func (c *code) narrow(to kernel.Elem, ok, v, at operand) {
 	switch to {
 	case kernel.BF16:
-		c.op("st.global.b16", at, c.h("cvt.rn.bf16.f32", v))
+		c.when(ok, "st.global.b16", at, c.h("cvt.rn.bf16.f32", v))
 	case kernel.F16:
-		c.op("st.global.b16", at, c.h("cvt.rn.f16.f32", v))
+		c.when(ok, "st.global.b16", at, c.h("cvt.rn.f16.f32", v))
 	default:
-		c.op("st.global."+movable[to], at, v)
+		c.when(ok, "st.global."+movable[to], at, v)
 	}
 }
 
 func (p *printer) mapTile(s *kernel.Map) {
-	rows, cols := p.rows(s.Dst), p.cols(s.Dst)
+	p.reach(s.Dst)
 	p.hoistVal(s.Expr, map[*kernel.Val]bool{})
-	p.each(rows, cols, func(r, c operand) {
+	p.fill(s.Dst, func(r, c operand) {
 		p.place(r, c)
-		m := &mapping{printer: p, dst: s.Dst, row: r, col: c, known: map[*kernel.Val]operand{}}
+		m := &mapping{printer: p, dst: s.Dst, at: &spot{row: r, col: c}, known: map[*kernel.Val]operand{}}
 		v := m.val(s.Expr)
 		p.put(s.Dst, p.tileAt(s.Dst, r, c), v)
 	})
@@ -250,7 +336,11 @@ func (p *printer) mapTile(s *kernel.Map) {
 // copyTile copies single elements: for each place (r, c) of the valid region of
 // t, from the place of src that from gives to the place of dst that to gives.
 func (p *printer) copyTile(t, dst, src *kernel.Tile, to, from func(r, c operand) (operand, operand)) {
-	p.each(p.rows(t), p.cols(t), func(r, c operand) {
+	each := func(fn func(r, c operand)) { p.each(p.rows(t), p.cols(t), fn) }
+	if t == dst {
+		each = func(fn func(r, c operand)) { p.fill(t, fn) }
+	}
+	each(func(r, c operand) {
 		fr, fc := from(r, c)
 		v := p.get(src, p.tileAt(src, fr, fc))
 		tr, tc := to(r, c)

@@ -6,22 +6,28 @@ import (
 )
 
 // kind is a set of operand kinds; an operand has exactly one.
-type kind uint16
+type kind uint32
 
 const (
-	pred   kind = 1 << iota // a predicate register
-	b16                     // a 16-bit register
-	b32                     // a 32-bit register
-	b64                     // a 64-bit register
-	f32                     // a float register
-	whole                   // an integer literal
-	real                    // an f32 literal
-	near                    // a shared address: a b32 register and a displacement
-	far                     // a global address: a b64 register and a displacement
-	param                   // a kernel parameter, as an address
-	symbol                  // the name of a variable
-	label                   // a place to branch to
-	sreg                    // a special register of 32 bits
+	pred    kind = 1 << iota // a predicate register
+	b16                      // a 16-bit register
+	b32                      // a 32-bit register
+	b64                      // a 64-bit register
+	f32                      // a float register
+	whole                    // an integer literal
+	real                     // an f32 literal
+	near                     // a shared address: a b32 register and a displacement
+	far                      // a global address: a b64 register and a displacement
+	param                    // a kernel parameter, as an address
+	symbol                   // the name of a variable
+	label                    // a place to branch to
+	sreg                     // a special register of 32 bits
+	sixteen                  // the literal 16
+	oneR                     // a 32-bit register in braces
+	twoF                     // two float registers in braces
+	fourF                    // four of them
+	twoR                     // two 32-bit registers in braces
+	fourR                    // four of them
 )
 
 // The letter of each kind in a form's signature, and its name in errors.
@@ -43,6 +49,12 @@ var kinds = []struct {
 	{symbol, 's', "a variable's name"},
 	{label, 'l', "a label"},
 	{sreg, '%', "a special register"},
+	{sixteen, '6', "the number 16"},
+	{oneR, 'O', "a 32-bit register in braces"},
+	{twoF, 'F', "two f32 registers"},
+	{fourF, 'G', "four f32 registers"},
+	{twoR, 'R', "two 32-bit registers"},
+	{fourR, 'S', "four 32-bit registers"},
 }
 
 func (k kind) String() string {
@@ -95,12 +107,32 @@ var forms = []form{
 	{"ld.global.f32", "=f g", 50, 40},
 	{"ld.global.u8", "=r g", 50, 40},
 	{"ld.global.b16", "=h g", 50, 40},
+	{"ld.global.u16", "=r g", 50, 40}, // into the lower half of a 32-bit register
 	{"ld.global.u32", "=r g", 50, 40},
 	{"ld.global.u64", "=q g", 50, 40},
 	{"st.global.f32", "g fx", 50, 40},
 	{"st.global.b16", "g h", 50, 40},
 	{"st.global.u32", "g ri", 50, 40},
 	{"st.global.u64", "g qi", 50, 40},
+
+	// Memory, several elements at a time.
+	{"ld.shared.v2.f32", "=F n", 50, 40},
+	{"st.shared.v2.f32", "n F", 50, 40},
+	{"ld.global.v2.f32", "=F g", 50, 40},
+	{"st.global.v2.f32", "g F", 50, 40},
+	{"st.shared.b16", "n h", 50, 40},
+	{"cp.async.cg.shared.global", "n g 6 ri", 80, 70}, // 16 bytes, and how many of them are read: the rest is 0
+	{"cp.async.commit_group", "", 80, 70},
+	{"cp.async.wait_group", "i", 80, 70},
+
+	// Products of a warp (PTX ISA, "Matrix Multiply-Accumulate Instructions").
+	{"ldmatrix.sync.aligned.m8n8.x4.shared.b16", "=S n", 75, 65},
+	{"ldmatrix.sync.aligned.m8n8.x2.shared.b16", "=R n", 75, 65},
+	{"ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16", "=S n", 75, 65},
+	{"ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16", "=R n", 75, 65},
+	{"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", "=G S R G", 80, 70},
+	{"mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32", "=G R O G", 80, 70},
+	{"shfl.sync.bfly.b32", "=f f i i i", 50, 60},
 
 	// Integers of 32 bits: places within tiles, and i32 values.
 	{"add.s32", "=r r ri", 50, 40},
@@ -131,6 +163,7 @@ var forms = []form{
 	{"mul.lo.s64", "=q qi qi", 50, 40},
 	{"mad.lo.s64", "=q qi qi qi", 50, 40},
 	{"mad.wide.u32", "=q r ri qi", 50, 40},
+	{"mad.wide.s32", "=q r ri qi", 50, 40},
 	{"div.s64", "=q qi qi", 50, 40},
 	{"rem.s64", "=q qi qi", 50, 40},
 	{"min.s64", "=q qi qi", 50, 40},
@@ -175,6 +208,7 @@ var forms = []form{
 	{"cvt.u64.u32", "=q r", 50, 40},
 	{"cvt.u32.u64", "=r q", 50, 40},
 	{"cvt.u32.u16", "=r h", 50, 40},
+	{"cvt.u16.u32", "=h r", 50, 40},
 	{"cvt.rn.f32.s32", "=f r", 50, 40},
 	{"cvt.rn.f32.s64", "=f q", 50, 40},
 	{"cvt.rni.s32.f32", "=r f", 50, 40},
@@ -185,6 +219,7 @@ var forms = []form{
 	{"cvt.f32.f16", "=f h", 50, 40},
 	{"cvt.rn.f16.f32", "=h f", 50, 40},
 	{"cvt.rn.bf16.f32", "=h f", 80, 70},
+	{"cvt.rn.bf16x2.f32", "=r fx fx", 80, 70}, // the first becomes the upper half
 }
 
 // shape is a form's signature, parsed.

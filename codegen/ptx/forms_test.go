@@ -57,6 +57,9 @@ func everyForm(t *testing.T, sm int) (text string, ptx int) {
 	read[b16] = c.h("cvt.rn.f16.f32", read[f32])
 	read[near] = sharedAt(read[b32], 16)
 	read[far] = globalAt(read[b64], 32)
+	read[twoF], read[fourF] = several(read[f32], read[f32]), several(read[f32], read[f32], read[f32], read[f32])
+	read[oneR], read[sixteen] = several(read[b32]), operand{sixteen, "16"}
+	read[twoR], read[fourR] = several(read[b32], read[b32]), several(read[b32], read[b32], read[b32], read[b32])
 	for _, f := range forms {
 		if f.sm > sm {
 			continue
@@ -79,7 +82,7 @@ func everyForm(t *testing.T, sm int) (text string, ptx int) {
 						ops[j] = read[k]
 					}
 					if s.writes {
-						ops[0] = c.reg(s.operands[0])
+						ops[0] = c.written(s.operands[0])
 					}
 					if len(ops) == 1 && s.operands[0] == label {
 						l := c.mark("over")
@@ -107,6 +110,23 @@ func everyForm(t *testing.T, sm int) (text string, ptx int) {
 	return b.String(), c.ptx
 }
 
+// written is a new register, or several in braces.
+func (c *code) written(k kind) operand {
+	of := map[kind]struct {
+		kind kind
+		n    int
+	}{oneR: {b32, 1}, twoF: {f32, 2}, fourF: {f32, 4}, twoR: {b32, 2}, fourR: {b32, 4}}
+	w, ok := of[k]
+	if !ok {
+		return c.reg(k)
+	}
+	var regs []operand
+	for range w.n {
+		regs = append(regs, c.reg(w.kind))
+	}
+	return several(regs...)
+}
+
 func TestAssemblerTakesEveryForm(t *testing.T) {
 	path := ptxas(t)
 	for _, target := range targets {
@@ -130,14 +150,17 @@ func TestVersionsOfForms(t *testing.T) {
 		t.Errorf("all forms together need PTX %d, want 70", version)
 	}
 	for _, f := range forms {
-		if f.sm <= 50 {
+		if f.sm <= 75 {
 			continue
 		}
 		c := &code{}
 		var ops []operand
 		for i, k := range shapes[f.mnemonic][0].operands {
 			k &= -k
-			o := c.reg(k)
+			o, ok := map[kind]operand{whole: imm(0), sixteen: {sixteen, "16"}, near: sharedAt(c.reg(b32), 0), far: globalAt(c.reg(b64), 0)}[k]
+			if !ok {
+				o = c.written(k)
+			}
 			if i > 0 && k == f32 {
 				c.op("mov.f32", o, num(1))
 			}
@@ -145,6 +168,9 @@ func TestVersionsOfForms(t *testing.T) {
 		}
 		c.op(f.mnemonic, ops...)
 		c.op("ret")
+		if c.err != nil {
+			t.Fatal(c.err)
+		}
 		var b strings.Builder
 		c.print(&b)
 		text := ".version 7.0\n.target sm_75\n.address_size 64\n.visible .entry k()\n{\n" + b.String() + "}\n"

@@ -61,6 +61,11 @@ func (p *printer) int(e *ints.Expr) operand {
 
 func (p *printer) fresh(e *ints.Expr) operand {
 	c := &p.c
+	if varies(e) && p.small(e) {
+		if v := p.int32(e); v.kind == b32 {
+			return c.q("cvt.s64.s32", v)
+		}
+	}
 	if isTruth(e) {
 		return c.q("selp.b64", imm(1), imm(0), p.cond(e))
 	}
@@ -153,10 +158,139 @@ func (p *printer) freshCond(e *ints.Expr) operand {
 	case ints.Or:
 		return c.p("or.pred", p.cond(e.Args[0]), p.cond(e.Args[1]))
 	case ints.Lt, ints.Le, ints.Eq, ints.Ne:
-		test := map[ints.Op]string{ints.Lt: "lt", ints.Le: "le", ints.Eq: "eq", ints.Ne: "ne"}[e.Op]
+		test := tests[e.Op]
+		if v, limit, ok := p.apart(e); ok {
+			at := p.int32(v)
+			if at.kind == whole {
+				at = c.r("mov.u32", at)
+			}
+			return c.p("setp."+test+".s32", at, p.limit(v, limit))
+		}
 		return c.p("setp."+test+".s64", p.int(e.Args[0]), p.int(e.Args[1]))
 	}
 	return c.p("setp.ne.s64", p.int(e), imm(0))
+}
+
+var tests = map[ints.Op]string{ints.Lt: "lt", ints.Le: "le", ints.Eq: "eq", ints.Ne: "ne"}
+
+// split gives e as the sum of what is the same for all elements of a tile and of
+// what is not.
+func split(e *ints.Expr) (same, varying *ints.Expr) {
+	if !varies(e) {
+		return e, ints.C(0)
+	}
+	switch e.Op {
+	case ints.Add, ints.Sub:
+		sa, va := split(e.Args[0])
+		sb, vb := split(e.Args[1])
+		return ints.Bin(e.Op, sa, sb), ints.Bin(e.Op, va, vb)
+	case ints.Mul:
+		for i, a := range e.Args {
+			if _, ok := a.IsConst(); ok {
+				s, v := split(e.Args[1-i])
+				return ints.Times(s, a), ints.Times(v, a)
+			}
+		}
+	}
+	return ints.C(0), e
+}
+
+// small reports whether an expression, with all that is inside it, is over the
+// row and column alone and fits in 32 bits.
+func (p *printer) small(e *ints.Expr) bool {
+	switch e.Op {
+	case ints.Const, ints.Add, ints.Sub, ints.Mul, ints.Min, ints.Max:
+	case ints.Div, ints.Mod:
+		if k, ok := e.Args[1].IsConst(); !ok || k <= 0 || k&(k-1) != 0 && p.span(e.Args[0]).Lo < 0 {
+			return false
+		}
+	case ints.Var:
+		return e.Name == kernel.Row || e.Name == kernel.Col
+	default:
+		return false
+	}
+	if s := p.span(e); s.Lo < -1<<30 || s.Hi > 1<<30 {
+		return false
+	}
+	return !slices.ContainsFunc(e.Args, func(a *ints.Expr) bool { return !p.small(a) })
+}
+
+// span is the interval of an expression over the rows and columns of the tile at
+// hand.
+func (p *printer) span(e *ints.Expr) ints.Range {
+	return e.Interval(map[string]ints.Range{kernel.Row: {Lo: 0, Hi: p.most[0]}, kernel.Col: {Lo: 0, Hi: p.most[1]}})
+}
+
+// int32 computes a small expression: a literal or a 32-bit register.
+func (p *printer) int32(e *ints.Expr) operand {
+	c := &p.c
+	if k, ok := e.IsConst(); ok {
+		return imm(k)
+	}
+	key := short(e.String())
+	if v, ok := p.find(key); ok {
+		return v
+	}
+	if e.Op == ints.Var {
+		c.fail(fmt.Errorf("there is no variable %s here", e.Name))
+		return c.reg(b32)
+	}
+	a, b := p.int32(e.Args[0]), p.int32(e.Args[1])
+	if a.kind == whole {
+		if e.Op == ints.Add || e.Op == ints.Mul || e.Op == ints.Min || e.Op == ints.Max {
+			a, b = b, a
+		}
+		if a.kind == whole {
+			a = c.r("mov.u32", a)
+		}
+	}
+	var v operand
+	switch e.Op {
+	case ints.Add:
+		v = c.r("add.s32", a, b)
+	case ints.Sub:
+		v = c.r("sub.s32", a, b)
+	case ints.Mul:
+		v = c.product(a, b)
+	case ints.Min:
+		v = c.r("min.s32", a, b)
+	case ints.Max:
+		v = c.r("max.s32", a, b)
+	default:
+		k := e.Args[1].K
+		switch {
+		case k&(k-1) == 0 && e.Op == ints.Div:
+			v = c.r("shr.s32", a, imm(int64(bits.TrailingZeros64(uint64(k)))))
+		case k&(k-1) == 0:
+			v = c.r("and.b32", a, imm(k-1))
+		case e.Op == ints.Div:
+			v = c.r("div.u32", a, imm(k))
+		default:
+			v = c.r("sub.s32", a, c.r("mul.lo.s32", c.r("div.u32", a, imm(k)), imm(k)))
+		}
+	}
+	p.bind(key, v)
+	return v
+}
+
+// apart writes a comparison as one of a small expression with what is the same
+// for all elements.
+func (p *printer) apart(e *ints.Expr) (v, limit *ints.Expr, ok bool) {
+	sa, va := split(e.Args[0])
+	sb, vb := split(e.Args[1])
+	v, limit = ints.Minus(va, vb), ints.Minus(sb, sa)
+	return v, limit, varies(v) && p.small(v)
+}
+
+// limit is a number that the small expression v is compared with, in 32 bits: one
+// outside v's interval is moved next to it, on its side.
+func (p *printer) limit(v, limit *ints.Expr) operand {
+	s := p.span(v)
+	e := ints.Least(ints.Most(limit, ints.C(s.Lo-1)), ints.C(s.Hi+1))
+	if k, ok := e.IsConst(); ok {
+		return imm(k)
+	}
+	return p.once("<"+e.String(), func() operand { return p.c.r("cvt.u32.u64", p.int(e)) })
 }
 
 // element are the variables that differ between the elements of a tile.
@@ -170,6 +304,12 @@ func (p *printer) hoist(e *ints.Expr) {
 	switch {
 	case e.Op == ints.Const || e.Op == ints.Var:
 	case varies(e):
+		if tests[e.Op] != "" {
+			if v, limit, ok := p.apart(e); ok {
+				p.limit(v, limit)
+				return
+			}
+		}
 		for _, a := range e.Args {
 			p.hoist(a)
 		}

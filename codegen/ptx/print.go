@@ -1,12 +1,44 @@
 // Package ptx prints kernels (ir/kernel) as PTX text.
 //
-// A block of a kernel's grid is run by one CTA of Threads threads; a CTA that
-// has finished a block goes on with the block NCTA further, so that any number
-// of CTAs, from 1 up, runs any grid. Tiles live in dynamic shared memory, the
-// largest of them in a scratch buffer where they do not all fit. The elements
-// of each statement are dealt out to the threads in turn, over the valid region
-// alone, and a barrier stands before each statement that touches a tile which
-// another thread may have written or may still be reading.
+// A block of a kernel's grid is run by one CTA of Info.Threads threads; a CTA that
+// has finished a block goes on with the block NCTA further, so that any number of
+// CTAs, from 1 up, runs any grid.
+//
+// # Where tiles live
+//
+// Products anchor the layout: the sums of one are the accumulators of mma, spread
+// over the warps of the CTA (spread.go), and every tile that only such statements
+// touch as can work on these is held in registers the same way; columns and rows
+// that go with them are held beside. Loads, maps, reductions and stores then need
+// no shared memory and no barrier; a reduction goes over the lanes of a quad by
+// shuffles, and through shared memory only where a row spans warps. Accumulators
+// are the next product's left operand as they stand. What else products read lies
+// in shared memory, in lines whose length keeps ldmatrix, the reads of f32
+// fragments and 16-byte copies free of bank conflicts; an operand of bf16 stays
+// bf16. Loads of such are cp.async copies of 16 bytes, in loops with stages begun a
+// turn early; an operand too large for that is never a tile at all: the product
+// takes it from its buffer step by step, two or three steps in flight (stream.go).
+// Where lines are not 16 bytes apart, and for what is neither of these, elements
+// are dealt out to threads one by one; tiles that do not fit go to a scratch buffer
+// (place.go decides all of it). A barrier stands before each statement that touches
+// a tile in memory which another thread may have written or may still be reading.
+//
+// # Products
+//
+// Where a product lets groups of 8 or 16 terms be summed in any fixed order (see
+// kernel.Dot), it is mma.m16n8k8 or m16n8k16 of bf16 operands with f32 sums, the
+// groups in ascending order; else each sum is one chain of fused multiply-adds.
+// Operands that are to be rounded to bf16 are one bf16 term; those of f32 are the
+// sum of three, x = x0 + x1 + x2, each the bf16 nearest to what the ones before it
+// leave. That sum is exact, 8 bits a term, and of the nine products the three with
+// 2^-25 of the whole or less are left out (xi·yj with i+j > 2): together they are
+// about half a unit in the last place of an f32 product at most, and of either
+// sign, since terms are rounded and not cut. So six mma make a product of f32 operands,
+// three one of f32 by what lies as bf16. Two tf32 terms of 11 bits, the other way
+// to it, give 2^-21 with three mma of half the rate: the same cost for an eighth of
+// the accuracy. Infinite operands give NaN, where a chain would give infinities.
+// The order of the sums over k depends on k alone, so that a row's result does not
+// depend on the rows beside it.
 //
 // # Entries
 //
@@ -18,7 +50,7 @@
 // kernel's Bufs; integer i of its Ints is record[slots[i]], as in the native
 // ABI at the end of ir/plan; scratch has Info.Scratch bytes for each CTA
 // launched, aligned to 128 bytes, and is not read where Info.Scratch is 0. An
-// entry is launched as a grid of CTAs in x, of Threads threads each, with
+// entry is launched as a grid of CTAs in x, of Info.Threads threads each, with
 // Info.Shared bytes of dynamic shared memory.
 //
 // The grid's y counts sequences that are at different places of streams of their
@@ -35,9 +67,6 @@ import (
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
-// Threads is the number of threads of a CTA.
-const Threads = 128
-
 // Module is PTX text for one target (PTX ISA, "PTX Module Directives").
 type Module struct {
 	Text    string
@@ -49,6 +78,7 @@ type Module struct {
 // Info is what a launch of one kernel needs to know.
 type Info struct {
 	Name    string // the entry's name: the kernel's, with what PTX does not allow in one written as _
+	Threads int    // of a CTA
 	Shared  int    // bytes of dynamic shared memory
 	Scratch int    // bytes of the scratch buffer for each CTA
 }
@@ -119,7 +149,7 @@ func entryName(name string) string {
 }
 
 func entry(b *strings.Builder, info Info, p *printer) {
-	fmt.Fprintf(b, "\n// %s: %d bytes shared, %d bytes of scratch a CTA\n", info.Name, info.Shared, info.Scratch)
+	fmt.Fprintf(b, "\n// %s: %d threads, %d bytes shared, %d bytes of scratch a CTA\n", info.Name, info.Threads, info.Shared, info.Scratch)
 	for i, buf := range p.k.Bufs {
 		fmt.Fprintf(b, "//   bufs[%d]   %s\n", i, ascii(buf.String()))
 	}
@@ -127,36 +157,49 @@ func entry(b *strings.Builder, info Info, p *printer) {
 		fmt.Fprintf(b, "//   slots[%d]  %s\n", i, ascii(name))
 	}
 	for _, t := range p.k.Tiles {
-		where := "near"
-		if p.places[t].spilled {
-			where = "scratch"
-		}
-		fmt.Fprintf(b, "//   %s+%d  %s\n", where, p.places[t].offset, ascii(t.String()))
+		fmt.Fprintf(b, "//   %-22s %s\n", p.at[t], ascii(t.String()))
 	}
 	fmt.Fprintf(b, ".visible .entry %s(\n", info.Name)
 	b.WriteString("    .param .u64 bufs,\n    .param .u64 slots,\n    .param .u64 record,\n    .param .u64 scratch)\n")
-	fmt.Fprintf(b, ".maxntid %d, 1, 1\n{\n", Threads)
+	fmt.Fprintf(b, ".maxntid %d, 1, 1\n.minnctapersm 1\n{\n", info.Threads)
 	p.c.print(b)
 	b.WriteString("}\n")
 }
 
 // printer writes one kernel.
 type printer struct {
-	k      *kernel.Kernel
-	c      code
-	tables *tableSet
-	places map[*kernel.Tile]place
-	bufs   map[*kernel.Buf]operand // device addresses
-	near   operand                 // where shared memory begins
-	mine   operand                 // the CTA's slice of the scratch buffer
-	tid    operand
-	scope  *scope
-	busy   hazards
+	k       *kernel.Kernel
+	c       code
+	tables  *tableSet
+	at      map[*kernel.Tile]place
+	parts   []partPlan
+	plan    *partPlan                  // of the part at hand
+	plain   bool                       // no tile is in registers, no product on tensor cores
+	threads int                        // of a CTA
+	steps   map[string]int64           // see stepsOf
+	regs    map[*kernel.Tile][]operand // of tiles in registers
+	moving  map[*kernel.Tile]operand   // where the copy at hand of a tile with two begins
+	begun   map[*kernel.Load]bool      // loads that were begun one turn early
+	bufs    map[*kernel.Buf]operand    // device addresses
+	near    operand                    // where shared memory begins
+	mine    operand                    // the CTA's slice of the scratch buffer
+	tid     operand
+	scope   *scope
+	busy    hazards
+	pending bool     // copies are under way for which no thread has waited
+	async   bool     // the kernel has any
+	most    [2]int64 // bounds of r and c in the statement at hand
+	even    pairOf   // see keep
 }
 
 func (p *printer) kernel(t target) (Info, error) {
-	at, shared, scratch := places(p.k.Tiles, t.shared)
-	p.places = at
+	placed := arrange(p.k, t.shared, false)
+	if placed.shared > t.shared {
+		placed, p.plain = arrange(p.k, t.shared, true), true
+	}
+	shared, scratch := placed.shared, placed.scratch
+	p.at, p.parts, p.threads, p.steps = placed.at, placed.parts, 32*placed.warps, stepsOf(p.k)
+	p.regs, p.moving, p.begun = map[*kernel.Tile][]operand{}, map[*kernel.Tile]operand{}, map[*kernel.Load]bool{}
 	p.push()
 	p.prologue(shared, scratch)
 	p.grid()
@@ -164,7 +207,7 @@ func (p *printer) kernel(t target) (Info, error) {
 	if p.c.err == nil && p.c.sm > t.sm {
 		p.c.fail(fmt.Errorf("an instruction needs sm_%d, and the target is %s", p.c.sm, t.name))
 	}
-	return Info{Shared: shared, Scratch: scratch}, p.c.err
+	return Info{Threads: p.threads, Shared: shared, Scratch: scratch}, p.c.err
 }
 
 // prologue reads the parameters: buffers, integers, and where tiles are.

@@ -12,11 +12,11 @@ func (p *printer) loadQuantised(s *kernel.Load) {
 	// A digit of four bits is half of a byte of its word.
 	at := ints.Plus(code, ints.Quo(shift, ints.C(8)))
 	up := ints.Rem(shift, ints.C(8))
-	rows, cols := p.rows(s.Dst), p.cols(s.Dst)
+	p.reach(s.Dst)
 	for _, e := range []*ints.Expr{at, scale, up} {
 		p.hoist(e)
 	}
-	p.each(rows, cols, func(r, c operand) {
+	p.fill(s.Dst, func(r, c operand) {
 		p.place(r, c)
 		p.pick(s, r)
 		byteAt := func(e *ints.Expr) operand { return globalAt(p.c.q("add.s64", p.int(e), p.bufs[s.Buf]), 0) }

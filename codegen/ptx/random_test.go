@@ -22,6 +22,9 @@ func TestRandomKernels(t *testing.T) {
 	for seed := range int64(randomCases) {
 		r := rand.New(rand.NewSource(seed))
 		c := kerneltest.Random(r)
+		if seed%2 == 1 {
+			onTensorCores(c.Kernel)
+		}
 		args := c.Args(r)
 		want := c.Memory(r, args)
 		got := c.Clone(want)
@@ -35,6 +38,26 @@ func TestRandomKernels(t *testing.T) {
 		if err := c.Compare(got, want); err != nil {
 			t.Fatalf("seed %d, %v: %v\n%s", seed, args, err, c.Kernel)
 		}
+	}
+}
+
+// onTensorCores lets tensor cores compute every product.
+func onTensorCores(k *kernel.Kernel) {
+	var walk func(body []kernel.Stmt)
+	walk = func(body []kernel.Stmt) {
+		for _, s := range body {
+			switch s := s.(type) {
+			case *kernel.Dot:
+				s.Group = 64
+			case *kernel.For:
+				walk(s.Body)
+			case *kernel.When:
+				walk(s.Body)
+			}
+		}
+	}
+	for _, pt := range k.Parts {
+		walk(pt.Body)
 	}
 }
 

@@ -62,7 +62,7 @@ func simulateOn(to target, k *kernel.Kernel, bufs []kernel.Memory, args []int64,
 		record[len(args)-i] = uint64(v)
 	}
 	entry := []uint64{mem.Words("bufs", places...), mem.Words("slots", slots...), mem.Words("record", record...), mem.Add("scratch", make([]byte, ctas*info.Scratch))}
-	return prog.Run(info.Name, sim.Launch{CTAs: ctas, Threads: Threads, Shared: info.Shared, Args: entry, Memory: &mem})
+	return prog.Run(info.Name, sim.Launch{CTAs: ctas, Threads: info.Threads, Shared: info.Shared, Args: entry, Memory: &mem})
 }
 
 // fill gives each buffer memory for the given rows, with random numbers; open
@@ -204,7 +204,16 @@ func TestEveryFormIsUsed(t *testing.T) {
 	small := everything(t, 64)
 	big := everything(t, 2000)
 	big.Name = "big"
-	text := mustPrint(t, "sm_86", small, big, coded(t, kernel.Q8, 0)).Text
+	ks := []*kernel.Kernel{small, big, coded(t, kernel.Q8, 0), narrow(t)}
+	for file, group := range map[string]int{"contract.kernel": 64, "attend.kernel": 64, "recur.kernel": 8} {
+		for _, bf16 := range []bool{false, true} {
+			for _, k := range tensorKernels(t, file, group, bf16, "kr: f32", "kr: bf16", "vr: f32", "vr: bf16", "512,256", "40,256") {
+				k.Name = fmt.Sprint(k.Name, bf16)
+				ks = append(ks, k)
+			}
+		}
+	}
+	text := mustPrint(t, "sm_86", ks...).Text
 	for mnemonic := range shapes {
 		if !strings.Contains(text, mnemonic+" ") && !strings.Contains(text, mnemonic+";") {
 			t.Errorf("no kernel needs %s", mnemonic)

@@ -9,9 +9,9 @@ import (
 // mapping computes a map's expression for one element of its tile.
 type mapping struct {
 	*printer
-	dst      *kernel.Tile
-	row, col operand
-	known    map[*kernel.Val]operand // what occurs twice is computed once
+	dst   *kernel.Tile
+	at    *spot
+	known map[*kernel.Val]operand // what occurs twice is computed once
 }
 
 // hoistVal computes what the integer expressions of a map have in common for
@@ -42,7 +42,7 @@ func (m *mapping) val(v *kernel.Val) operand {
 func (m *mapping) fresh(v *kernel.Val) operand {
 	switch v.Op {
 	case kernel.Ref:
-		return m.ref(v.Tile)
+		return m.peek(v.Tile, *m.at)
 	case kernel.Num:
 		return m.c.f("mov.f32", num(v.F))
 	case kernel.Index:
@@ -55,18 +55,6 @@ func (m *mapping) fresh(v *kernel.Val) operand {
 		args[i] = m.val(a)
 	}
 	return m.c.apply(v.Op, v.Args[len(v.Args)-1].Elem, args)
-}
-
-// ref reads a tile's element: a tile of one row or column is repeated.
-func (m *mapping) ref(t *kernel.Tile) operand {
-	row, col := m.row, m.col
-	if t.Rows == 1 {
-		row = imm(0)
-	}
-	if t.Cols == 1 {
-		col = imm(0)
-	}
-	return m.get(t, m.tileAt(t, row, col))
 }
 
 var untyped = map[kernel.Elem]string{kernel.F32: "f32", kernel.I32: "b32", kernel.I64: "b64"}

@@ -1,0 +1,125 @@
+package ptx
+
+import (
+	"fmt"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+var product = regexp.MustCompile(`(dot\([^)]*)\)`)
+
+// tensorKernels reads the reference kernels with products that tensor cores may
+// compute, from buffers without panels; bf16 says that products round.
+func tensorKernels(t testing.TB, file string, group int, bf16 bool, replace ...string) []*kernel.Kernel {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "ir", "kernel", "testdata", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	how := fmt.Sprintf(" by %d)", group)
+	if bf16 {
+		how = " as bf16" + how
+	}
+	s := product.ReplaceAllString(string(text), "$1"+how)
+	s = strings.ReplaceAll(s, "]/32", "]")
+	s = strings.NewReplacer(replace...).Replace(s)
+	ks, err := kernel.Parse(s)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, s)
+	}
+	return ks
+}
+
+// The reference kernels on tensor cores compute what the interpreter does.
+func TestReferenceKernelsOnTensorCores(t *testing.T) {
+	for _, tc := range []struct {
+		file  string
+		size  float64
+		group int
+		args  [][]int64
+	}{
+		{"contract.kernel", 1, 64, [][]int64{{1}, {65}}},
+		{"attend.kernel", 1, 64, [][]int64{{1, 0}, {33, 300}, {2, 1<<40 + 77}}},
+		{"recur.kernel", 0.1, 8, [][]int64{{1}, {70}}},
+	} {
+		for _, bf16 := range []bool{false, true} {
+			for _, k := range tensorKernels(t, tc.file, tc.group, bf16) {
+				for i, args := range tc.args {
+					t.Run(fmt.Sprint(k.Name, bf16, args), func(t *testing.T) {
+						bufs := fill(k, int(args[0]), rand.New(rand.NewSource(int64(i))), tc.size)
+						tolerance := 1e-4
+						if bf16 {
+							tolerance = 3e-3
+						}
+						agree(t, "sm_80", k, bufs, args, []int{1, 3, 40}[i], tolerance)
+					})
+				}
+			}
+		}
+	}
+}
+
+// narrow has products of few columns, whose right operands lie in a panel and as
+// rows of k, in bf16.
+func narrow(t testing.TB) *kernel.Kernel {
+	t.Helper()
+	ks, err := kernel.Parse(`kernel narrow(x: f32[0,16], w: bf16[8,16]/8, v: bf16[16,8], y: f32[0,8] write) ints(n) {
+  tile a: f32[16,16] rows min(16, n - i)
+  tile b: f32[8,16]
+  tile c: f32[16,8]
+  tile s: f32[16,8] rows min(16, n - i)
+  part grid(i: n step 16) {
+    a = load x[i + r, c] // narrow.spec:1 x
+    b = load w[r, c] // narrow.spec:1 w
+    c = load v[r, c] // narrow.spec:1 v
+    s = dot(a, b' by 16) // narrow.spec:2 y
+    s += dot(a, c as bf16 by 8) // narrow.spec:2 y
+    store y[i + r, c] = s // narrow.spec:2 y
+  }
+}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ks[0]
+}
+
+func TestNarrowProducts(t *testing.T) {
+	k := narrow(t)
+	bufs := fill(k, 21, rand.New(rand.NewSource(4)), 1)
+	agree(t, "sm_80", k, bufs, []int64{21}, 1, 1e-5)
+}
+
+func TestAssemblerTakesTensorKernels(t *testing.T) {
+	path := ptxas(t)
+	for _, bf16 := range []bool{false, true} {
+		var ks []*kernel.Kernel
+		for file, group := range map[string]int{"contract.kernel": 64, "attend.kernel": 64, "recur.kernel": 8} {
+			ks = append(ks, tensorKernels(t, file, group, bf16)...)
+		}
+		for _, target := range where {
+			m := mustPrint(t, target, ks...)
+			if !strings.Contains(m.Text, "mma.sync") {
+				t.Fatal("no product is on tensor cores")
+			}
+			if dir := os.Getenv("DUMP"); dir != "" {
+				os.WriteFile(filepath.Join(dir, fmt.Sprint(target, bf16)+".ptx"), []byte(m.Text), 0o644)
+			}
+			a := accept(t, path, m.Text, target)
+			for i, u := range a.Usage {
+				if u.SpillStore > 0 {
+					t.Errorf("%s spills %d bytes", u.Name, u.SpillStore)
+				}
+				if testing.Verbose() {
+					fmt.Println(target, bf16, u.Name, u.Registers, "registers", m.Kernels[i])
+				}
+			}
+		}
+	}
+}
