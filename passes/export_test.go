@@ -11,6 +11,9 @@ func Rewrites() []string {
 	for _, r := range rules {
 		names = append(names, r.Name)
 	}
+	for _, r := range sharedRules {
+		names = append(names, r.Name)
+	}
 	for _, s := range structural {
 		names = append(names, s.name)
 	}

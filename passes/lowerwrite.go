@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/memc-lang/memc/ir"
@@ -57,9 +58,9 @@ func (sc *scope) blockSteps(body *ir.Region) {
 		lined := store{kind: storeRows, rows: true, dims: []int{body.Block - 1 + min(chunk.Size, lw.clockCap(chunk)), waiting.dims[1]}}
 		lined.buf = lw.buffer(plan.Buffer{Name: lw.name + kn.Attr.Name + ".lined", Class: plan.Temp, Elem: storeElem(x.Type.Elem), Dims: lined.dims})
 		earlier.stored[kn] = at(*waiting, ints.Minus(ints.V("border"), first))
-		earlier.copyPart(lineCopy, kn, at(lined, ints.C(0)))
-		line.copyPart(lineCopy, x, at(lined, ints.V("kept")))
-		keep.copyPart(keepCopy, x, at(*waiting, ints.Minus(ints.V("at"), first)))
+		lineCopy = earlier.copyPart(lineCopy, kn, at(lined, ints.C(0)))
+		lineCopy = line.copyPart(lineCopy, x, at(lined, ints.V("kept")))
+		keepCopy = keep.copyPart(keepCopy, x, at(*waiting, ints.Minus(ints.V("at"), first)))
 		for _, p := range body.Write.Params {
 			if p.Attr.Name == kn.Attr.Name {
 				rows[p] = at(lined, ints.C(0))
@@ -85,7 +86,7 @@ func (sc *scope) blockSteps(body *ir.Region) {
 	k := clear.kernel("commit")
 	for i := range body.Write.Sums {
 		if clears(body, i) {
-			clear.copyPart(k, body.Write.Next[i], lw.states[body.States[i].Attr.Name])
+			k = clear.copyPart(k, body.Write.Next[i], lw.states[body.States[i].Attr.Name])
 		}
 	}
 	k.launch()
@@ -157,6 +158,14 @@ func changes(body *ir.Region, a *ir.Node) bool {
 	return i >= 0 && body.Write.Next[i] != nil && !clears(body, i)
 }
 
+// isState reports whether n is a state, or another way to address a whole one.
+func isState(body *ir.Region, n *ir.Node) bool {
+	for alias(n) {
+		n = n.Args[0]
+	}
+	return slices.Contains(body.States, n)
+}
+
 // write lowers what runs when a chunk is complete.
 func (sc *scope) write(body *ir.Region, rows map[*ir.Node]*store) {
 	w := body.Write
@@ -184,7 +193,21 @@ func (sc *scope) write(body *ir.Region, rows map[*ir.Node]*store) {
 			}
 		}
 	}
+	// What one state was becomes another one: it is set aside, before it changes.
+	for i, n := range w.Next {
+		if n != nil && n != body.States[i] && isState(body, n) && changes(body, n) && wr.stored[n] == nil {
+			s, dims := lw.place(n.Type)
+			s.buf = lw.buffer(plan.Buffer{Name: fmt.Sprintf("%sv%d", lw.name, n.ID), Class: plan.Temp, Elem: storeElem(n.Type.Elem), Dims: dims})
+			wr.copyTo(n, s)
+			wr.stored[n] = s
+		}
+	}
 	wr.walk(body, w.Groups)
+	for i, n := range w.Next { // before any state changes
+		if n != nil && n != body.States[i] && !clears(body, i) {
+			wr.needs([]*ir.Node{{Args: []*ir.Node{n}}})
+		}
+	}
 	k := wr.kernel("commit")
 	for i, n := range w.Next {
 		if n == nil || n == body.States[i] || clears(body, i) {
@@ -192,8 +215,7 @@ func (sc *scope) write(body *ir.Region, rows map[*ir.Node]*store) {
 		}
 		s := lw.states[body.States[i].Attr.Name]
 		if have := wr.stored[n]; have == nil || have.buf != s.buf {
-			wr.needs([]*ir.Node{{Args: []*ir.Node{n}}})
-			wr.copyPart(k, n, s)
+			k = wr.copyPart(k, n, s)
 		}
 	}
 	k.launch()

@@ -7,6 +7,7 @@ import (
 	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/ir/elem"
 	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
 	"github.com/memc-lang/memc/ir/plan"
 )
 
@@ -200,15 +201,22 @@ func (sc *scope) destination(n *ir.Node, whole bool) []*store {
 func (sc *scope) copyTo(n *ir.Node, to *store) {
 	sc.needs([]*ir.Node{{Args: []*ir.Node{n}}})
 	k := sc.kernel("copy")
-	sc.copyPart(k, n, to)
-	k.launch()
+	sc.copyPart(k, n, to).launch()
 }
 
-func (sc *scope) copyPart(k *kernelBuilder, n *ir.Node, to *store) {
+// copyPart adds a copy to a kernel, or to another one, which it gives, where that
+// has as many parts as a kernel may have.
+func (sc *scope) copyPart(k *kernelBuilder, n *ir.Node, to *store) *kernelBuilder {
+	if len(k.k.Parts) == kernel.MaxParts {
+		kind := k.k.Name
+		k.launch()
+		k = k.sc.kernel(kind)
+	}
 	l := layCopy(n.Type, sc.lw.plan.Buffers[to.buf].Elem.Quantised())
 	b := sc.block(k, l, map[*ir.Node]bool{}, "")
 	b.storeTo(n, to)
 	b.end()
+	return k
 }
 
 // layCopy lays a plain copy on a grid: rows in blocks, the last dimension whole
@@ -244,7 +252,7 @@ func (sc *scope) prefix(n *ir.Node) {
 		if i == 1 {
 			part.shift, part.limit = fresh, nil
 		}
-		sc.copyPart(k, a, &part)
+		k = sc.copyPart(k, a, &part)
 	}
 	k.launch()
 	sc.stored[n] = s
@@ -266,7 +274,7 @@ func (sc *scope) join(n *ir.Node) {
 	for _, a := range n.Args {
 		part := *s
 		part.shift = ints.Times(at, ints.C(elems))
-		sc.copyPart(k, a, &part)
+		k = sc.copyPart(k, a, &part)
 		at = ints.Plus(at, ir.LenOf(a.Type.Dims[0]))
 	}
 	k.launch()
@@ -356,7 +364,7 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 			if !s.history.written[in] {
 				in.needs(kn.Args[:1])
 				s.history.written[in] = true
-				in.copyPart(k, kn.Args[0], s)
+				k = in.copyPart(k, kn.Args[0], s)
 			}
 		}
 		k.launch()

@@ -2,6 +2,8 @@ package passes
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +15,8 @@ import (
 // graph's own syntax: ops over variables (lower-case words, each standing for
 // any value) and numbers (constants, also repeated ones). The right side may
 // have fewer dimensions; it is repeated along the others. Rules of one op are
-// tried in the table's order.
+// tried in the table's order. A right side of another element type than the left
+// one's is none.
 type rule struct {
 	Name, From, To string
 }
@@ -42,6 +45,17 @@ var rules = []rule{
 	{"max-same", "max(x, x)", "x"},
 	{"min-same", "min(x, x)", "x"},
 	{"not-not", "not(not(x))", "x"},
+	{"cast-same", "cast(x)", "x"},
+	{"add-same", "add(x, x)", "mul(x, 2)"},
+}
+
+// sharedRules are rules that hold where With, a value of the right side, is
+// computed anyway: the gradient of silu(x) has sigmoid(x).
+var sharedRules = []struct {
+	rule
+	With string
+}{
+	{rule{"silu-by-sigmoid", "silu(x)", "mul(x, sigmoid(x))"}, "sigmoid(x)"},
 }
 
 // pattern is one side of a rule.
@@ -76,18 +90,50 @@ func parsePattern(s string) (*pattern, string) {
 
 type compiledRule struct {
 	rule
-	from, to *pattern
+	from, to, with *pattern // with may be nil
 }
 
 var byOp = func() map[string][]compiledRule {
 	m := map[string][]compiledRule{}
-	for _, r := range rules {
+	add := func(r rule, with *pattern) {
 		from, _ := parsePattern(r.From)
 		to, _ := parsePattern(r.To)
-		m[from.op] = append(m[from.op], compiledRule{r, from, to})
+		m[from.op] = append(m[from.op], compiledRule{r, from, to, with})
+	}
+	for _, r := range rules {
+		add(r, nil)
+	}
+	for _, r := range sharedRules {
+		with, _ := parsePattern(r.With)
+		add(r.rule, with)
 	}
 	return m
 }()
+
+// needed are the nodes of a graph that sharedRules ask for, by their ops.
+type needed map[string][]*ir.Node
+
+func neededIn(g *ir.Graph) needed {
+	found := needed{}
+	for _, rs := range byOp {
+		for _, r := range rs {
+			if r.with != nil {
+				found[r.with.op] = nil
+			}
+		}
+	}
+	everyNode(g, func(n *ir.Node) {
+		if list, ok := found[n.Op.Name]; ok {
+			found[n.Op.Name] = append(list, n)
+		}
+	})
+	return found
+}
+
+// has reports whether some node matches p with what the variables stand for.
+func (found needed) has(p *pattern, vars map[string]*ir.Node) bool {
+	return slices.ContainsFunc(found[p.op], func(n *ir.Node) bool { return p.match(n, maps.Clone(vars)) })
+}
 
 func (p *pattern) match(n *ir.Node, vars map[string]*ir.Node) bool {
 	switch {
@@ -113,7 +159,7 @@ func (p *pattern) match(n *ir.Node, vars map[string]*ir.Node) bool {
 }
 
 // build makes the right side, or gives nil where its ops do not take these
-// operands: integers have no neg.
+// operands: integers have no neg, and no constants but 0.
 func (p *pattern) build(b *ir.Builder, like *ir.Node, vars map[string]*ir.Node) *ir.Node {
 	switch {
 	case p.op != "":
@@ -131,6 +177,9 @@ func (p *pattern) build(b *ir.Builder, like *ir.Node, vars map[string]*ir.Node) 
 	case p.name != "":
 		return vars[p.name]
 	}
+	if p.num != 0 && !like.Type.Elem.Float() {
+		return nil
+	}
 	return b.Must("const", ir.Attr{Value: p.num, Elem: like.Type.Elem})
 }
 
@@ -147,7 +196,8 @@ func constant(n *ir.Node) (float64, bool) {
 func simplify(g *ir.Graph) (*ir.Graph, error) {
 	const rounds = 50
 	for range rounds {
-		h := newRebuild(g.B, func(n *ir.Node, args []*ir.Node) *ir.Node { return simpler(g.B, n, args) }).graph(g)
+		found := neededIn(g)
+		h := newRebuild(g.B, func(n *ir.Node, args []*ir.Node) *ir.Node { return simpler(g.B, found, n, args) }).graph(g)
 		if slices.Equal(h.Roots(), g.Roots()) {
 			return h, nil
 		}
@@ -162,6 +212,9 @@ var structural = []struct {
 	try  func(b *ir.Builder, n *ir.Node) *ir.Node
 }{
 	{"drop-expand", dropExpand},
+	{"scale-of-scale", scaleOfScale},
+	{"divide-few", divideFew},
+	{"scale-once", scaleOnce},
 	{"lift-repeat", liftRepeat},
 	{"view-of-view", viewOfView},
 	{"sum-of-repeats", sumOfRepeats},
@@ -182,14 +235,14 @@ func tell(name string) {
 	}
 }
 
-func simpler(b *ir.Builder, old *ir.Node, args []*ir.Node) *ir.Node {
+func simpler(b *ir.Builder, found needed, old *ir.Node, args []*ir.Node) *ir.Node {
 	if old.Body != nil || old.Op.Name == "keep" {
 		return nil
 	}
 	n := b.Must(old.Op.Name, old.Attr, args...)
 	for _, r := range byOp[n.Op.Name] {
 		vars := map[string]*ir.Node{}
-		if r.from.match(n, vars) {
+		if r.from.match(n, vars) && (r.with == nil || found.has(r.with, vars)) {
 			if m := r.to.build(b, n, vars); m != nil && m.Type.Elem == n.Type.Elem {
 				tell(r.Name)
 				return fill(b, m, n.Type.Dims)
@@ -276,6 +329,73 @@ func sameSet(a, b ir.Type) bool {
 		}
 	}
 	return true
+}
+
+// scaleOfScale: (x·a)·b = x·(a·b) for constants a and b.
+func scaleOfScale(b *ir.Builder, n *ir.Node) *ir.Node {
+	if n.Op.Name != "mul" || !n.Type.Elem.Float() {
+		return nil
+	}
+	x, y, ok := scaled(n)
+	if !ok || x.Op.Name != "mul" {
+		return nil
+	}
+	x, z, ok := scaled(x)
+	// An f32 has to hold the product as well as it does its factors.
+	if c := math.Abs(y * z); !ok || c != 0 && c < 0x1p-126 || c > math.MaxFloat32 {
+		return nil
+	}
+	return b.Mul(x, b.F(y*z))
+}
+
+// scaled is a product with a constant as what is multiplied and the constant.
+func scaled(n *ir.Node) (x *ir.Node, by float64, ok bool) {
+	for i, a := range n.Args {
+		if by, ok = constant(a); ok {
+			return n.Args[1-i], by, true
+		}
+	}
+	return nil, 0, false
+}
+
+// divideFew: x / y = x · (1/y) where y is repeated along what x has: as many
+// divisions as y has elements. (They differ where f32 has no 1/y, for y below
+// 2^-128.) Values with rows stay: x/y may be what a call keeps for the next, and x
+// and 1/y would be two of these.
+func divideFew(b *ir.Builder, n *ir.Node) *ir.Node {
+	if n.Op.Name != "div" || !n.Type.Elem.Float() || n.Args[1].Op.Name == "const" || n.Type.Clock() != nil || len(n.Args[1].Type.Dims) >= len(n.Type.Dims) {
+		return nil
+	}
+	return b.Mul(n.Args[0], b.Div(b.F(1), n.Args[1]))
+}
+
+// scaleOnce: (x · y) · z = x · (y · z) where x alone has all the dimensions, and
+// none of them rows.
+func scaleOnce(b *ir.Builder, n *ir.Node) *ir.Node {
+	if n.Op.Name != "mul" || !n.Type.Elem.Float() || n.Type.Clock() != nil {
+		return nil
+	}
+	all := len(n.Type.Dims)
+	for i, m := range n.Args {
+		z := n.Args[1-i]
+		if m.Op.Name != "mul" || len(z.Type.Dims) == all {
+			continue
+		}
+		for k, x := range m.Args {
+			y := m.Args[1-k]
+			if len(x.Type.Dims) < all || len(y.Type.Dims) == all {
+				continue
+			}
+			_, known := constant(y)
+			if _, both := constant(z); both && known {
+				continue // see scaleOfScale
+			}
+			if small := b.Mul(y, z); len(small.Type.Dims) < all {
+				return b.Mul(x, small)
+			}
+		}
+	}
+	return nil
 }
 
 func viewOfView(b *ir.Builder, n *ir.Node) *ir.Node {

@@ -13,7 +13,7 @@ const (
 	maxBuf    = 1 << 48 // elements of a buffer, rows of an open Dims[0] not counted
 	maxTile   = 1 << 22 // elements of a tile
 	maxTiles  = 1 << 24 // elements of all tiles
-	maxParts  = 16
+	MaxParts  = 16      // parts of a kernel
 	maxAxes   = 8
 	maxStages = 16
 )
@@ -55,8 +55,8 @@ func (k *Kernel) Verify() []error {
 	if len(v.errs) > 0 {
 		return v.errs // statements would only repeat them
 	}
-	if n := len(k.Parts); n == 0 || n > maxParts {
-		v.faultf("the kernel has %d parts, not 1 to %d", n, maxParts)
+	if n := len(k.Parts); n == 0 || n > MaxParts {
+		v.faultf("the kernel has %d parts, not 1 to %d", n, MaxParts)
 		return v.errs
 	}
 	for i := range k.Parts {
