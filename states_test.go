@@ -28,6 +28,8 @@ func TestStatesBecomeOthers(t *testing.T) {
 		"computed":  "s0, s1 = 0.5 * s1, s0",
 		"queue":     "s0, s1, s2, s3 = mean_t(x), s0, s1, s2",
 		"viewed":    "s0, s1 = 0.5 * s0 + mean_t(x), s0 as [d]",
+		"swapped":   "s0, s1 = concat(s1[d: 4..8], s1[d: 0..4] over d), s0",
+		"parts":     "s0, s1, s2 = s2, s0[d: 2] * mean_t(x), concat(s1[d: 4..8], s0[d: 0..4] over d)",
 		"summed":    "s0, s1 = 0.5 * s0 + sum_t(x * x) * norm(s1), s0",
 		"many":      list(many, state) + " = mean_t(x), " + list(many-1, state),
 		"many sums": list(many, state) + " = " + list(many, func(i int) string { return fmt.Sprintf("0.5 * s%d + sum_t(x * y%d)", i, i) }),

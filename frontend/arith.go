@@ -31,7 +31,7 @@ func (e *elab) binary(pos lexer.Position, op string, a, b value) value {
 			return e.errorf(pos, "a range needs two integers, found %s and %s", a.what(), b.what())
 		}
 		if x < -maxSize || y > 1<<40 || y < x {
-			return e.errorf(pos, "the range %d..%d is empty or too long", x, y)
+			return e.errorf(pos, "the range %d..%d ends before it begins, or is too long", x, y)
 		}
 		return rangeV{x, y}
 	case (ta || tb) && (ma || mb):

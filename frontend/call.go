@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -316,6 +317,9 @@ func (e *elab) weight(x *weightExpr, s *scope) value {
 		}
 	}
 	one := func(name string, dims []ir.Dim) value {
+		if e.full(name) == "" {
+			return e.errorf(x.Pos, "a weight needs a name, or a place that names it: at \"name\"")
+		}
 		init, ok := e.initOf(x, dims, s)
 		if !ok {
 			return badV{}
@@ -402,6 +406,10 @@ func (e *elab) initOf(x *weightExpr, dims []ir.Dim, s *scope) (ir.Init, bool) {
 		scale = f
 		if kind != "const" && scale < 0 {
 			e.errorf(x.Init.Value.Pos, "init %s takes a number that is not negative, found %v", kind, scale)
+			return ir.Init{}, false
+		}
+		if math.Abs(scale) > math.MaxFloat32 {
+			e.errorf(x.Init.Value.Pos, "init %s takes a number that f32 holds, found %v", kind, scale)
 			return ir.Init{}, false
 		}
 		return ir.Init{Kind: kind, Scale: scale}, true

@@ -165,7 +165,7 @@ func (e *elab) number(pos lexer.Position, v value, other value) (*ir.Node, bool)
 	if traced && (t.Type.Elem == elem.I64 || t.Type.Elem == elem.I32) {
 		if k, ok := intOf(v); ok {
 			if k > 1<<53 || k < -1<<53 {
-				e.errorf(pos, "the integer %d does not fit", k)
+				e.errorf(pos, "an integer beside a tensor lies between -2^53 and 2^53, found %d", k)
 				return nil, false
 			}
 			return e.b.I(k), true

@@ -6,6 +6,7 @@ import (
 
 	"github.com/alecthomas/participle/v2/lexer"
 	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
 )
 
 func (e *elab) expr(x *expr, s *scope) value {
@@ -53,7 +54,9 @@ func (e *elab) prefix(pos lexer.Position, op string, v value) value {
 				return maskV{notInts(v.Expr), true}
 			}
 		case tensorV:
-			return e.make(pos, "not", ir.Attr{}, v.Node)
+			if v.Type.Elem == elem.Bool {
+				return e.make(pos, "not", ir.Attr{}, v.Node)
+			}
 		}
 		return e.errorf(pos, "not takes a test, found %s; a comparison after not needs brackets", v.what())
 	}
@@ -61,6 +64,9 @@ func (e *elab) prefix(pos lexer.Position, op string, v value) value {
 	case floatV:
 		return -v
 	case tensorV:
+		if !v.Type.Elem.Float() && v.Type.Elem != elem.Bool {
+			return e.trace(pos, "-", intV(0), v)
+		}
 		return e.make(pos, "neg", ir.Attr{}, v.Node)
 	case maskV:
 		return e.binary(pos, "-", intV(0), v)

@@ -34,6 +34,9 @@ func (e *elab) concat(c *ruleCall) value {
 		if n := list[len(list)-1]; len(list) == 2 && list[0].Type.Clock() == nil && n.Type.Clock() != nil {
 			return e.prefixed(c, list[0], n)
 		}
+		if clock := list[0].Type.Clock(); clock != nil {
+			return e.errorf(c.pos, "rows of %s cannot be put behind others: say along which dimension, concat(a, b over d); found %s", clock.Name, list[0].Type)
+		}
 		return e.make(c.pos, "concat", ir.Attr{Dim: list[0].Type.Dims[0].Name}, list...)
 	}
 	over, ok := e.oneDim(c, list[0])
@@ -101,6 +104,9 @@ func (e *elab) grad(c *ruleCall) value {
 		}
 		if !slices.Contains(ir.Postorder(ell), n) {
 			return e.errorf(c.pos, "the loss does not depend on what its gradient is taken with respect to (%s)", n.Type)
+		}
+		if clock := ell.Type.Clock(); dim == "" && clock != nil && (clock.Kind != ir.Chunk || e.phase != writing) {
+			return e.errorf(c.pos, "grad adds the losses of all rows of %s up: cannot stream; in a memory's write those of its chunk are added", ell.Type.Dims[0].Name)
 		}
 		return e.make(c.pos, "grad", ir.Attr{Dim: dim}, ell, n)
 	}

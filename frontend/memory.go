@@ -386,6 +386,10 @@ func (e *elab) writeState(t *target, st *state, v value) {
 		}
 		n = e.numbers(n)
 		want := st.nodes[i].Type
+		if !n.Type.Elem.Float() {
+			e.errorf(t.Pos, "the state %s is %s, found %s: say `as f32`", st.name, want, n.Type)
+			return
+		}
 		if c := n.Type.Clock(); c != nil {
 			e.errorf(t.Pos, "the state %s is %s, found %s: a write gives values without rows (sum_%s, mean_%s and last take them away)", st.name, want, n.Type, n.Type.Dims[0].Name, n.Type.Dims[0].Name)
 			return
@@ -427,7 +431,13 @@ func (e *elab) probe(x *probeStmt, s *scope) {
 		e.errorf(x.Value.Pos, "a probe shows a scalar, found %s", n.Type)
 		return
 	}
-	n = e.numbers(n)
+	if n = e.numbers(n); !n.Type.Elem.Float() {
+		t, ok := e.make(x.Value.Pos, "cast", ir.Attr{Elem: elem.F32}, n).(tensorV)
+		if !ok {
+			return
+		}
+		n = t.Node
+	}
 	full := x.Name.Text
 	if slices.ContainsFunc(e.scan.probes, func(p ir.Probe) bool { return p.Name == full }) {
 		e.errorf(x.Name.Pos, "the probe %s is named twice", x.Name.Text)

@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/participle/v2/lexer"
@@ -37,6 +38,10 @@ func (e *elab) dimNames(c *ruleCall, n *ir.Node) ([]string, bool) {
 				have = append(have, d.Name)
 			}
 			e.errorf(o.Pos, "there is no dimension %s in %s%s", o.Text, n.Type, near(o.Text, have))
+			return nil, false
+		}
+		if slices.Contains(out, name) {
+			e.errorf(o.Pos, "%s names the dimension %s twice", c.name, name)
 			return nil, false
 		}
 		out = append(out, name)

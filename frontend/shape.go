@@ -165,7 +165,10 @@ func (e *elab) slice(it *dimItem, n *ir.Node, s *scope) value {
 	case badV:
 		return v
 	case rangeV:
-		if v.lo < 0 || v.hi > int64(size) || v.lo >= v.hi {
+		if v.lo >= v.hi {
+			return e.errorf(it.Pos, "the range %d..%d is empty: its end is not included", v.lo, v.hi)
+		}
+		if v.lo < 0 || v.hi > int64(size) {
 			return e.errorf(it.Pos, "%d..%d is outside dimension %s of %s", v.lo, v.hi, name, n.Type)
 		}
 		if v.lo == 0 && v.hi == int64(size) {

@@ -105,7 +105,11 @@ func shapes(args []*Node) string {
 
 func wantElem(n *Node, i int, ok func(elem.Type) bool, what string) error {
 	if t := n.Args[i].Type; !ok(t.Elem) {
-		return fmt.Errorf("operand %s must be %s, found %s", operand(n, i), what, t)
+		hint := ""
+		if isInt(t.Elem) && ok(elem.F32) {
+			hint = "; say `as f32`"
+		}
+		return fmt.Errorf("operand %s must be %s, found %s%s", operand(n, i), what, t, hint)
 	}
 	return nil
 }

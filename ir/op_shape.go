@@ -182,11 +182,11 @@ func concatType(n *Node) (Type, error) {
 	for _, a := range n.Args[1:] {
 		t := a.Type
 		if t.Elem.Float() != first.Elem.Float() || len(t.Dims) != len(dims) {
-			return t, fmt.Errorf("concat of %s along %s", shapes(n.Args), n.Attr.Dim)
+			return t, fmt.Errorf("concat along %s takes values of one element type that differ in %s alone, found %s", n.Attr.Dim, n.Attr.Dim, shapes(n.Args))
 		}
 		for j, d := range t.Dims {
 			if j != i && !d.Same(dims[j]) || j == i && (d.Name != dims[i].Name || d.Clock != nil) {
-				return t, fmt.Errorf("concat of %s along %s", shapes(n.Args), n.Attr.Dim)
+				return t, fmt.Errorf("concat along %s takes values of one element type that differ in %s alone, found %s", n.Attr.Dim, n.Attr.Dim, shapes(n.Args))
 			}
 		}
 		if l := ints.Plus(LenOf(dims[i]), LenOf(t.Dims[i])); !dims[i].Static() || !t.Dims[i].Static() {

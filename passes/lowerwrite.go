@@ -158,10 +158,16 @@ func changes(body *ir.Region, a *ir.Node) bool {
 	return i >= 0 && body.Write.Next[i] != nil && !clears(body, i)
 }
 
-// isState reports whether n is a state, or another way to address a whole one.
-func isState(body *ir.Region, n *ir.Node) bool {
-	for alias(n) {
-		n = n.Args[0]
+// isOld reports whether n is what a state was, or a part of that, which no group
+// computes: it is read where the state lies.
+func isOld(body *ir.Region, n *ir.Node) bool {
+	for _, g := range body.Write.Groups {
+		if slices.Contains(g.Nodes, n) {
+			return false
+		}
+	}
+	if alias(n) || n.Op.Name == "slice" || n.Op.Name == "expand" {
+		return isOld(body, n.Args[0])
 	}
 	return slices.Contains(body.States, n)
 }
@@ -195,7 +201,7 @@ func (sc *scope) write(body *ir.Region, rows map[*ir.Node]*store) {
 	}
 	// What one state was becomes another one: it is set aside, before it changes.
 	for i, n := range w.Next {
-		if n != nil && n != body.States[i] && isState(body, n) && changes(body, n) && wr.stored[n] == nil {
+		if n != nil && n != body.States[i] && isOld(body, n) && changes(body, n) && wr.stored[n] == nil {
 			s, dims := lw.place(n.Type)
 			s.buf = lw.buffer(plan.Buffer{Name: fmt.Sprintf("%sv%d", lw.name, n.ID), Class: plan.Temp, Elem: storeElem(n.Type.Elem), Dims: dims})
 			wr.copyTo(n, s)

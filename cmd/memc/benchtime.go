@@ -92,6 +92,9 @@ func (b *bench) inputs(tokens int64) ([]runtime.Tensor, error) {
 		default:
 			return nil, fmt.Errorf("the input %s of %s holds %s, which memc bench does not draw", p.Name, b.graph.Name, p.Elem)
 		}
+		if len(p.Dims) == 0 {
+			t.Shape = []int{} // a single number
+		}
 		out = append(out, t)
 	}
 	return out, nil

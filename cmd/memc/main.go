@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -122,6 +123,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	return exitDone
 }
 
+// at is how a fault of a spec begins that a pass has found.
+var at = regexp.MustCompile(`^[^\s:]+:\d+:\d+: error: `)
+
 // fail prints an error and gives the exit code that it stands for.
 func fail(stderr io.Writer, err error) int {
 	var use usageError
@@ -138,6 +142,10 @@ func fail(stderr io.Writer, err error) int {
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(stderr, interrupted(err))
+		return exitInput
+	}
+	if at.MatchString(err.Error()) {
+		fmt.Fprintln(stderr, err) // it begins with its place and "error:"
 		return exitInput
 	}
 	fmt.Fprintf(stderr, "error: %v\n", err)
