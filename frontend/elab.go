@@ -17,6 +17,7 @@ const (
 	maxTurns = 100_000   // turns of one loop
 	maxCalls = 100       // calls inside calls
 	maxNodes = 200_000   // nodes made
+	maxPorts = 64        // inputs, and results, of an entry: what a call keeps count of
 	maxMask  = 5_000     // operators of a mask, of a length
 	maxCount = 1 << 40   // elements of a tensor, of a row where it has rows
 	maxList  = 1 << 20   // elements of a list

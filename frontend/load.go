@@ -196,6 +196,10 @@ func (e *elab) entries(f *file, m *ir.Module) {
 }
 
 func (e *elab) entry(x *entryDecl) *ir.Graph {
+	if n := max(len(x.Params), len(x.Results)); n > maxPorts {
+		e.errorf(x.Pos, "the entry %s has %d inputs or results; at most %d: put several values into one, along a dimension", x.Name.Text, n, maxPorts)
+		return nil
+	}
 	g := &ir.Graph{Name: x.Name.Text, B: e.b}
 	e.used = map[string]*ir.Node{}
 	s := &scope{vars: map[string]value{}}

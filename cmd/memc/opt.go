@@ -53,6 +53,9 @@ func (c *optCmd) Run(a *app) error {
 	if errs := m.Verify(); len(errs) > 0 {
 		return fmt.Errorf("%s: %s", c.File, ir.Explain(errs))
 	}
+	if len(m.Entries) == 0 {
+		return fmt.Errorf("%s has no entry: it takes a graph as memc dump prints it", c.File)
+	}
 	for _, p := range list {
 		for i, g := range m.Entries {
 			if m.Entries[i], err = p.Apply(g); err != nil {
