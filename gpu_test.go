@@ -22,12 +22,19 @@ import (
 // These tests run programs through the engine for GPUs on a simulated one; those
 // in gpu_device_test.go run on a GPU of this machine, where there is one.
 
-// ptxOf compiles a golden case for a GPU.
+// ptxOf compiles a golden case for a GPU and takes it through an artifact's file.
 func (c goldenCase) ptxOf(t *testing.T, target string, o memc.Options) *artifact.Artifact {
 	t.Helper()
 	o.Set, o.Targets = c.Set, append(o.Targets, target)
 	a, err := memc.Compile(context.Background(), c.spec(), o)
 	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := artifact.Encode(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err = artifact.Decode(file); err != nil {
 		t.Fatal(err)
 	}
 	return a

@@ -156,6 +156,8 @@ func TestForged(t *testing.T) {
 	for name, change := range map[string]func(a *Artifact){
 		"symbol":  func(a *Artifact) { a.Targets[0].Symbols["k"] = 3 },
 		"scratch": func(a *Artifact) { a.Targets[0].Scratch["k"] = -1 },
+		"shared":  func(a *Artifact) { a.Targets[0].Shared = map[string]int64{"k": -1} },
+		"threads": func(a *Artifact) { a.Targets[0].Threads = map[string]int64{"k": 1 << 40} },
 		"twice":   func(a *Artifact) { a.Targets[1].Name = "avx2" },
 	} {
 		a := sample()

@@ -78,3 +78,38 @@ func TestValues(t *testing.T) {
 		t.Error("seven bytes are shown as floats")
 	}
 }
+
+// TestAt: memory at an address, as foreign code gives it.
+func TestAt(t *testing.T) {
+	r, err := New(2 << 12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Free()
+	copy(r.Bytes(), "text\x00more")
+	if s := string(At(r.Addr(5), 4)); s != "more" {
+		t.Errorf("%q lies there", s)
+	}
+	if s := Text(r.Addr(0)); s != "text" {
+		t.Errorf("the text is %q", s)
+	}
+	if Text(0) != "" {
+		t.Error("there is a text at 0")
+	}
+	for i := range r.Bytes() {
+		r.Bytes()[i] = 'x'
+	}
+	if n := len(Text(r.Addr(0))); n != 1<<12 {
+		t.Errorf("a text without an end has %d bytes", n)
+	}
+	v := []uint64{1, 2}
+	if a := Address(v[1:]) - Address(v); a != 8 || Address(v[:0:0]) != Address(v) || Address[int32](nil) != 0 {
+		t.Errorf("the second value is %d bytes behind the first", a)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("memory at 0 is shown")
+		}
+	}()
+	At(0, 1)
+}

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/memc-lang/memc/codegen/ptx/sim"
 	"github.com/memc-lang/memc/runtime/cuda"
 	"github.com/memc-lang/memc/runtime/memory"
@@ -88,7 +86,7 @@ func (d *Device) enter(call string, context bool) (leave func(), r cuda.Result) 
 	switch {
 	case d.Fail != nil && d.Fail(call) != cuda.Success:
 		r = d.Fail(call)
-	case context && !d.current[unix.Gettid()]:
+	case context && !d.current[thread()]:
 		r = invalidContext
 	case context:
 		r = d.sticky
@@ -193,7 +191,7 @@ func (d *Device) RetainPrimary(dev cuda.DeviceID) (cuda.ContextID, cuda.Result) 
 func (d *Device) SetCurrent(c cuda.ContextID) cuda.Result {
 	leave, r := d.enter("SetCurrent", false)
 	defer leave()
-	d.current[unix.Gettid()] = c == theContext
+	d.current[thread()] = c == theContext
 	return r
 }
 
