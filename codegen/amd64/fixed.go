@@ -299,16 +299,13 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 		}
 	}
 	whole, _ := f.floorDivConst(depth, group, true, false)
-	// Behind its last group a panel's fetches go on in that of the next tile.
-	next := c64(fixedAhead * key.blockBytes())
-	beyond := f.add(next, f.mul(panel, c64((int64(vecs)-1)/key.perPanel)))
-	last := f.sub(whole, c64(fixedAhead))
+	ahead := f.ahead(key, panel, whole, fixedAhead)
 	out := f.loop(c64(0), whole, 1, []value.Value{pa, ps, pb}, func(g value.Value, c []value.Value) []value.Value {
 		a, s, b := c[0], c[1], c[2]
-		ahead := f.at(s, f.choose(f.icmp(predicate[ints.Lt], g, last), next, beyond))
+		fetch := f.at(s, ahead(g))
 		for v := int64(0); v < int64(vecs); v += key.perPanel {
 			for line := int64(0); line < key.blockBytes(); line += 64 {
-				f.prefetch(ahead, f.add(scaleAt[v], c64(line)))
+				f.prefetch(fetch, f.add(scaleAt[v], c64(line)))
 			}
 		}
 		sums := begin(a)

@@ -22,8 +22,8 @@ import (
 // codes in registers, once; for many, a piece of the columns is first written
 // out as f32 in the nearest cache.
 
-// quantAhead is how many bytes of a panel are fetched before their use.
-const quantAhead = 2048
+// quantAhead is how many groups of a panel are fetched before their use.
+const quantAhead = 2
 
 var (
 	v8  = types.NewVector(lanes, i8)
@@ -259,7 +259,8 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 		starts[r] = f.mul(aRow, c64(int64(r)))
 	}
 	groups, _ := f.floorDivConst(f.add(depth, c64(group-1)), group, true, false)
-	f.loop(c64(0), groups, 1, []value.Value{ps, pb, pa, depth}, func(_ value.Value, c []value.Value) []value.Value {
+	ahead := f.ahead(key, panel, groups, quantAhead)
+	f.loop(c64(0), groups, 1, []value.Value{ps, pb, pa, depth}, func(g value.Value, c []value.Value) []value.Value {
 		s, b, a, left := c[0], c[1], c[2], c[3]
 		n := f.smin(left, c64(group))
 		load := func(p value.Value) []value.Value {
@@ -288,12 +289,18 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 			sums[i] = vnum(0)
 		}
 		// A turn takes one word or as many codes, and fetches as many bytes.
+		fetch := f.sub(ahead(g), c64(key.codesAt()))
+		if !key.spelled {
+			for v := int64(0); v < int64(vecs); v += key.perPanel {
+				f.prefetch(s, f.add(scaleAt[v], f.add(ahead(g), c64(key.blockBytes()-64))))
+			}
+		}
 		turns, _ := f.floorDivConst(n, turn, true, false)
 		in := f.loop(c64(0), turns, 1, append([]value.Value{b, a}, sums...), func(_ value.Value, c []value.Value) []value.Value {
 			b, a, sums := c[0], c[1], c[2:]
 			for v := int64(0); v < int64(vecs) && !key.spelled; v += key.perPanel {
 				for line := int64(0); line < turn/q.steps*word; line += 64 {
-					f.prefetch(b, f.add(codeAt[v], c64(quantAhead+line)))
+					f.prefetch(f.at(b, fetch), f.add(codeAt[v], c64(line)))
 				}
 			}
 			var codes []value.Value
@@ -330,6 +337,15 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 	})
 	f.ret()
 	return f.f
+}
+
+// ahead gives the distance to what a register tile fetches while it is at group g:
+// so many groups on, and behind its panels' ends in those of the next tile.
+func (f *fn) ahead(key quantKey, panel, groups value.Value, by int64) func(g value.Value) value.Value {
+	next := c64(by * key.blockBytes())
+	beyond := f.add(next, f.mul(panel, c64((int64(key.Vecs)-1)/key.perPanel)))
+	last := f.sub(groups, c64(by))
+	return func(g value.Value) value.Value { return f.choose(f.icmp(predicate[ints.Lt], g, last), next, beyond) }
 }
 
 // spell is the function that writes n steps of k of one or two vectors of columns'
