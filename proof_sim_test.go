@@ -30,6 +30,8 @@ type simMachine struct {
 	scratch uint64
 	d       *plan.Describer
 	pos     int64
+	// check, where given, looks at each launch: memory as it was, and as it is.
+	check func(s *plan.Step, record int64, before [][]byte) error
 }
 
 // ctas is fewer than most grids have blocks, and more than some.
@@ -41,7 +43,14 @@ func newSimMachine(t *testing.T, p *passes.Program, target string, weights func(
 	if err != nil {
 		t.Fatal(err)
 	}
+	return simulated(t, p, m, weights)
+}
+
+// simulated is a machine for a module's text.
+func simulated(t *testing.T, p *passes.Program, m *ptx.Module, weights func(name string) []float32) *simMachine {
+	t.Helper()
 	x := &simMachine{t: t, plan: p.Plan, entries: map[string]ptx.Info{}}
+	var err error
 	if x.text, err = sim.Parse(m.Text); err != nil {
 		t.Fatal(err)
 	}
@@ -108,8 +117,15 @@ func lay(to kernel.Memory, b *plan.Buffer, from []float32) {
 // stream does.
 func (x *simMachine) call(entry string, in map[string]runtime.Tensor, n int, out map[string]runtime.Tensor) {
 	x.t.Helper()
-	if err := x.d.Describe(x.pos, int64(n)); err != nil {
+	if err := x.try(entry, in, n, out); err != nil {
 		x.t.Fatal(err)
+	}
+}
+
+// try is call that may fail.
+func (x *simMachine) try(entry string, in map[string]runtime.Tensor, n int, out map[string]runtime.Tensor) error {
+	if err := x.d.Describe(x.pos, int64(n)); err != nil {
+		return err
 	}
 	for i, v := range x.d.Records {
 		binary.LittleEndian.PutUint64(x.record[8*i:], uint64(v))
@@ -119,7 +135,9 @@ func (x *simMachine) call(entry string, in map[string]runtime.Tensor, n int, out
 	for _, p := range e.Inputs {
 		copy(x.data[p.Buffer], in[p.Name].Data)
 	}
-	x.steps(e.Steps, 0)
+	if err := x.steps(e.Steps, 0); err != nil {
+		return err
+	}
 	x.pos += int64(n)
 	copy(x.d.Lens, x.d.Next)
 	for _, p := range e.Outputs {
@@ -134,29 +152,39 @@ func (x *simMachine) call(entry string, in map[string]runtime.Tensor, n int, out
 		}
 		out[p.Name] = v
 	}
+	return nil
 }
 
-func (x *simMachine) steps(steps []plan.Step, record int64) {
-	x.t.Helper()
+func (x *simMachine) steps(steps []plan.Step, record int64) error {
 	for i := range steps {
 		s := &steps[i]
+		var err error
 		switch s.Kind {
 		case plan.Launch:
-			x.launch(s, record)
+			err = x.launch(s, record)
 		case plan.Repeat:
-			for turn := range x.d.Turns[s.Loop] {
-				x.steps(s.Steps, x.d.First[s.Loop]+turn)
+			for turn := int64(0); turn < x.d.Turns[s.Loop] && err == nil; turn++ {
+				err = x.steps(s.Steps, x.d.First[s.Loop]+turn)
 			}
 		case plan.If:
 			if x.d.Records[record*int64(x.plan.Record)+int64(s.Cond)] != 0 {
-				x.steps(s.Steps, record)
+				err = x.steps(s.Steps, record)
 			}
 		}
+		if err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
-func (x *simMachine) launch(s *plan.Step, record int64) {
-	x.t.Helper()
+func (x *simMachine) launch(s *plan.Step, record int64) error {
+	var before [][]byte
+	if x.check != nil {
+		for _, b := range s.Bufs {
+			before = append(before, slices.Clone(x.data[b]))
+		}
+	}
 	var bufs, slots []uint64
 	for _, b := range s.Bufs {
 		bufs = append(bufs, x.place[b])
@@ -167,8 +195,12 @@ func (x *simMachine) launch(s *plan.Step, record int64) {
 	info := x.entries[s.Kernel]
 	args := []uint64{x.memory.Words("bufs", bufs...), x.memory.Words("slots", slots...), x.records + uint64(8*record*int64(x.plan.Record)), x.scratch}
 	if err := x.text.Run(info.Name, sim.Launch{CTAs: ctas, Threads: info.Threads, Shared: info.Shared, Args: args, Memory: &x.memory}); err != nil {
-		x.t.Fatal(err)
+		return err
 	}
+	if x.check == nil {
+		return nil
+	}
+	return x.check(s, record, before)
 }
 
 // TestGoldenSimulated: the PTX of whole models, run by the simulator, gives the
