@@ -93,27 +93,39 @@ func (x *build) mma() {
 	if x.err != nil {
 		return
 	}
-	atA, atC := s.a.spots(s.k), accumulator.spots(mmaCols)
-	// B's columns, so that the sums walk along both.
-	turned := fragment{s.b.regs, s.b.each, func(g, n, i int) (int, int) {
-		row, col := s.b.place(g, n, i)
-		return col, row
-	}}
-	atB := turned.spots(s.k)
+	atA, atB, atC := s.a.spots(s.k), s.b.spots(mmaCols), accumulator.spots(mmaCols)
 	x.in.kind = gathers
 	x.in.run = func(w *warp, _ *inst, _ uint32) {
 		var ma [mmaRows * 16]float32
-		var mb [mmaCols * 16]float32
+		var mb [16 * mmaCols]float32
+		var md [mmaRows * mmaCols]float32
 		w.collect(ma[:], a, atA, s.operand)
 		w.collect(mb[:], b, atB, s.operand)
-		for l := range lanes {
-			for i, at := range atC[l] {
-				row, col := ma[int(at)/mmaCols*s.k:], mb[int(at)%mmaCols*s.k:]
-				sum := float(w.r32[c[i]][l])
-				for k, v := range row[:s.k] {
-					sum += v * col[k] // the product is exact
-				}
-				w.r32[d[i]][l] = bitsOf(sum)
+		for i, r := range c {
+			for l, v := range w.r32[r] {
+				md[atC[l][i]] = float(v)
+			}
+		}
+		// A row of D at a time: its sums do not wait for each other.
+		for row := range mmaRows {
+			d := (*[mmaCols]float32)(md[row*mmaCols:])
+			d0, d1, d2, d3, d4, d5, d6, d7 := d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]
+			for k, v := range ma[row*s.k : row*s.k+s.k] {
+				u := (*[mmaCols]float32)(mb[k*mmaCols:])
+				d0 += v * u[0] // the products are exact
+				d1 += v * u[1]
+				d2 += v * u[2]
+				d3 += v * u[3]
+				d4 += v * u[4]
+				d5 += v * u[5]
+				d6 += v * u[6]
+				d7 += v * u[7]
+			}
+			*d = [mmaCols]float32{d0, d1, d2, d3, d4, d5, d6, d7}
+		}
+		for i, r := range d {
+			for l := range lanes {
+				w.r32[r][l] = bitsOf(md[atC[l][i]])
 			}
 		}
 	}

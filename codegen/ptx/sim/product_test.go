@@ -157,11 +157,18 @@ func TestProductFaults(t *testing.T) {
 	wants(t, "shared memory is too small", product(text, 50, stages-16), "16 bytes at shared address 18416 of 18416")
 }
 
-// BenchmarkProduct is the simulator's speed on a kernel of this kind.
+// BenchmarkProduct is the simulator's speed on a kernel of this kind: 262,144
+// multiplications and additions.
 func BenchmarkProduct(b *testing.B) {
-	text := readProduct(b)
+	p, err := Parse(readProduct(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var mem Memory
+	l := Launch{CTAs: 1, Threads: 128, Shared: stages, Memory: &mem,
+		Args: []uint64{mem.Add("A", make([]byte, 64*256)), mem.Add("B", make([]byte, 128*64)), mem.Add("C", make([]byte, 64*128)), 64}}
 	for b.Loop() {
-		if err := product(text, 64, stages); err != nil {
+		if err := p.Run("product", l); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -215,7 +215,7 @@ func (s *shadow) read(c *cell, v *view) problem {
 // list what is ordered before this access.
 func (s *shadow) keep(c *cell, v *view) {
 	if c.more == 0 {
-		s.lists = append(s.lists, nil)
+		s.lists = append(s.lists, make([]reading, 0, 4))
 		c.more = int32(len(s.lists))
 	}
 	list := append(s.lists[c.more-1], reading{c.rEpoch, c.rMask, c.rWarp})

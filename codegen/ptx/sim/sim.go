@@ -182,7 +182,7 @@ func (w *warp) begin() {
 	}
 	w.eye = view{clock: &w.clock, warp: w.number, start: c.start, launch: c.launch}
 	for l := range w.copies {
-		w.copies[l] = copies{}
+		w.copies[l].group, w.copies[l].pending = 0, w.copies[l].pending[:0]
 	}
 }
 
