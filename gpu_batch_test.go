@@ -82,11 +82,11 @@ func batches(t *testing.T, c goldenCase, p *runtime.Program, before []int, calls
 // TestGPUBatch: streams at different places of their chunks, with calls of
 // different lengths, some of several slabs.
 func TestGPUBatch(t *testing.T) {
-	c := readCase(t, "testdata/golden/allmem-tiny")
+	c := readCase(t, "testdata/golden/allmem-edge")
 	d := &cudatest.Device{}
-	a := c.ptxOf(t, "sm_80", memc.Options{Slab: 16})
+	a := c.ptxOf(t, "sm_80", memc.Options{Slab: 4})
 	one := []int{1, 1, 1}
-	batches(t, c, onGPU(t, d, a), []int{0, 7, 13}, [][]int{one, one, one, one, one, {1, 20, 3}, one})
+	batches(t, c, onGPU(t, d, a), []int{0, 5, 12}, [][]int{one, one, one, {6, 1, 1}, one})
 	if d.Count("LaunchGraph") < 2 {
 		t.Errorf("%d graphs were launched", d.Count("LaunchGraph"))
 	}

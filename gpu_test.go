@@ -554,7 +554,7 @@ func TestGPUAllocates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 48 { // three chunks: every shape has come, and come again
+	for range 32 { // two chunks: every shape has come, and come again
 		step()
 	}
 	d.off = true
@@ -573,7 +573,7 @@ func TestGPUAllocates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 48 {
+	for range 32 {
 		both()
 	}
 	d.off = true
