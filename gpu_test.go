@@ -2,10 +2,13 @@ package memc_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	goruntime "runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -581,3 +584,61 @@ func TestGPUAllocates(t *testing.T) {
 		t.Errorf("a batch's step allocates %v times", n)
 	}
 }
+
+// TestGPUBenchSpecs: the specs that are timed give what the interpreter gives,
+// with weights, keys and values in bf16 as they are timed with.
+func TestGPUBenchSpecs(t *testing.T) {
+	for spec, x := range map[string]struct {
+		set   map[string]json.RawMessage
+		cache string
+		limit float64
+	}{
+		"contract": {map[string]json.RawMessage{"K": raw(64), "N": raw(48), "weights": json.RawMessage(`"bf16"`)}, "", 1e-5},
+		"attend":   {map[string]json.RawMessage{"heads": raw(2), "kv_heads": raw(1), "head_dim": raw(16), "window": raw(9)}, "bf16", 2e-2},
+		"recur":    {map[string]json.RawMessage{"heads": raw(2), "dim": raw(16), "hidden": raw(16), "chunk": raw(16)}, "", 1e-3},
+	} {
+		t.Run(spec, func(t *testing.T) {
+			t.Parallel()
+			a, err := memc.Compile(context.Background(), "specs/bench/"+spec+".spec", memc.Options{Set: x.set, Cache: x.cache, Slab: 16, Targets: []string{"sm_80", "interp"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			slow, err := runtime.New(a, "interp")
+			if err != nil {
+				t.Fatal(err)
+			}
+			const rows = 37
+			rng := rand.New(rand.NewPCG(8, 8))
+			in := map[string]runtime.Tensor{}
+			for _, p := range slow.Entries()[0].Inputs {
+				shape := []int{rows}
+				count := rows
+				for _, d := range p.Dims[1:] {
+					n, err := strconv.Atoi(d)
+					if err != nil {
+						t.Fatal(err)
+					}
+					shape, count = append(shape, n), count*n
+				}
+				v := make([]float32, count)
+				for i := range v {
+					v[i] = rng.Float32() - 0.5
+				}
+				in[p.Name] = runtime.FromFloat32(v, shape...)
+			}
+			var streams []*stream
+			for _, p := range []*runtime.Program{slow, onGPU(t, &cudatest.Device{}, a)} {
+				w, err := p.DrawWeights(3)
+				if err != nil {
+					t.Fatal(err)
+				}
+				streams = append(streams, begin(t, p, w, 0, "forward", in).rest(every(15)))
+			}
+			if e := relative(t, streams[1].out["y"], streams[0].out["y"]); !(e <= x.limit) {
+				t.Errorf("relative error %g, want at most %g", e, x.limit)
+			}
+		})
+	}
+}
+
+func raw(n int) json.RawMessage { return json.RawMessage(strconv.Itoa(n)) }

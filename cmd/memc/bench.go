@@ -56,7 +56,7 @@ type benchReport struct {
 	Device  string `json:"device,omitempty"` // the GPU
 	Threads int    `json:"threads"`
 	Batch   int    `json:"batch,omitempty"` // streams at once, where there are several
-	Mode    string `json:"mode"` // "prefill": one call; "decode": a call a token
+	Mode    string `json:"mode"`            // "prefill": one call; "decode": a call a token
 	measured
 	StateBytes     int64          `json:"state_bytes"`
 	PeakRSS        int64          `json:"peak_rss_bytes"`
