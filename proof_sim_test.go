@@ -64,7 +64,7 @@ func simulated(t *testing.T, p *passes.Program, m *ptx.Module, weights func(name
 	}
 	x.record = make([]byte, 8*cap(x.d.Records))
 	x.records = x.memory.Add("records", x.record)
-	x.scratch = x.memory.Add("scratch", poisoned(int64(scratch)))
+	x.scratch = x.memory.Fresh("scratch", scratch)
 	for i := range p.Plan.Buffers {
 		b := &p.Plan.Buffers[i]
 		bytes := b.Bytes
@@ -85,7 +85,20 @@ func simulated(t *testing.T, p *passes.Program, m *ptx.Module, weights func(name
 			}
 		}
 		x.data = append(x.data, data)
-		x.place = append(x.place, x.memory.Add(b.Name, data))
+		at := uint64(0)
+		if b.Class == plan.Temp || b.Class == plan.Output {
+			// What is read there before a kernel has written it is a fault.
+			at = x.memory.Fresh(b.Name, len(data))
+			fresh, err := x.memory.Bytes(at, len(data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			copy(fresh, data)
+			x.data[len(x.data)-1] = fresh
+		} else {
+			at = x.memory.Add(b.Name, data)
+		}
+		x.place = append(x.place, at)
 	}
 	return x
 }

@@ -71,13 +71,13 @@ func (m *Memory) WriteAt(b []byte, at uint64) error {
 	return nil
 }
 
-// Bytes gives n bytes of device memory at an address, which count as written.
+// Bytes gives n bytes of device memory at an address themselves. What is put
+// there does not count as written.
 func (m *Memory) Bytes(at uint64, n int) ([]byte, error) {
 	s, off, err := m.find(at, n)
 	if err != nil {
 		return nil, fmt.Errorf("sim: %d bytes: %w", n, err)
 	}
-	s.mark(off, n)
 	return s.data[off : off+n : off+n], nil
 }
 

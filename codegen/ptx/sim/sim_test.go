@@ -160,6 +160,12 @@ func TestMemory(t *testing.T) {
 	at = m.Fresh("fresh", 8)
 	l := Launch{CTAs: 1, Threads: 1, Args: []uint64{at}, Memory: &m}
 	wants(t, "before a write", p.Run("k", l), "byte 4 of fresh has not been written")
+	if b, err := m.Bytes(at, 8); err != nil || len(b) != 8 {
+		t.Error(b, err)
+	} else {
+		b[4] = 1
+		wants(t, "bytes that nothing wrote", p.Run("k", l), "byte 4 of fresh has not been written")
+	}
 	if err := m.WriteAt(make([]byte, 8), at); err != nil {
 		t.Fatal(err)
 	}
