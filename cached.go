@@ -102,7 +102,7 @@ func (o *Options) key() []string {
 		}
 	}
 	for _, t := range o.Targets {
-		if t == "avx512" || t == "avx2" {
+		if Processor(t) {
 			return append(parts, assemblerID())
 		}
 	}

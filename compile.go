@@ -60,7 +60,7 @@ const DefaultSlab = 512
 
 // Targets are the targets that there is code generation for, and the
 // interpreter.
-var Targets = append([]string{"interp", "avx512", "avx2"}, ptx.Targets()...)
+var Targets = slices.Concat([]string{"interp"}, processors, ptx.Targets())
 
 // Load reads a spec and elaborates it with its parameters; what it keeps is
 // stored as the options say. Its places name files
@@ -159,8 +159,11 @@ func TilingOf(target string) passes.Tiling {
 		// rows of weights are what tensor cores read.
 		t.Rows, t.Cols, t.RecurRows, t.MapElems, t.Panel = 128, 128, 64, 8192, 0
 	}
-	if target == "avx512" {
+	switch target {
+	case "avx512":
 		t.Rows, t.Cols = 56, 128
+	case "amx": // what lays out operands is shared by many rows
+		t.Rows, t.Cols, t.RecurRows, t.AttendQ = 128, 128, 128, 128
 	}
 	return t
 }
@@ -191,9 +194,6 @@ func CompileModule(ctx context.Context, m *ir.Module, o Options) (*artifact.Arti
 	}
 	return a, nil
 }
-
-// machines are the CPUs that there is code generation for, by target.
-var machines = map[string]amd64.Machine{amd64.AVX512.Name: amd64.AVX512, amd64.AVX2.Name: amd64.AVX2}
 
 func compileTarget(ctx context.Context, m *ir.Module, name string, o Options) (*artifact.Target, error) {
 	if name == "interp" {

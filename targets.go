@@ -11,9 +11,29 @@ import (
 	"github.com/memc-lang/memc/runtime"
 )
 
+// machines are the processors that there is code generation for, by target.
+var machines = map[string]amd64.Machine{}
+
+// processors are their targets, the fastest first.
+var processors = func() (names []string) {
+	for _, m := range []amd64.Machine{amd64.AMX, amd64.AVX512, amd64.AVX2} {
+		machines[m.Name] = m
+		names = append(names, m.Name)
+	}
+	return names
+}()
+
+// Processor reports whether a target is a processor's, with code that LLVM
+// assembles.
+func Processor(target string) bool { return slices.Contains(processors, target) }
+
+// MachineOf is what a target's code is made for; the zero Machine where that is no
+// processor.
+func MachineOf(target string) amd64.Machine { return machines[target] }
+
 // Groups are names that stand for several targets.
 var Groups = map[string][]string{
-	"cpu": {"avx512", "avx2"},
+	"cpu": processors,
 	"ptx": {"sm_80", "sm_90a"},
 }
 
@@ -44,13 +64,11 @@ func ExpandTargets(names []string) ([]string, error) {
 // Runnable is nil where this machine can run a target; else the error says what
 // it lacks (*runtime.Unsupported).
 func Runnable(target string) error {
-	switch target {
-	case "interp":
+	if target == "interp" {
 		return nil
-	case "avx512":
-		return runtime.Supported(target, amd64.AVX512.Features)
-	case "avx2":
-		return runtime.Supported(target, amd64.AVX2.Features)
+	}
+	if m, ok := machines[target]; ok {
+		return runtime.Supported(target, m.Features)
 	}
 	return runtime.SupportedGPU(target)
 }
@@ -61,7 +79,7 @@ func GPU(target string) bool { return slices.Contains(ptx.Targets(), target) }
 // Buildable is nil where this machine can compile for a target; else the error
 // says what to install.
 func Buildable(target string) error {
-	if target == "avx512" || target == "avx2" {
+	if Processor(target) {
 		_, err := amd64.FindLLC()
 		return err
 	}
@@ -73,7 +91,7 @@ func Buildable(target string) error {
 // asked for by name.
 func HostTargets() []string {
 	var out []string
-	for _, t := range []string{"avx512", "avx2", "interp"} {
+	for _, t := range append(slices.Clone(processors), "interp") {
 		if Runnable(t) == nil {
 			out = append(out, t)
 		}

@@ -36,7 +36,11 @@ func missing(features []string) []string {
 // supported is nil where this processor has the features.
 func supported(target string, features []string) error {
 	lack := missing(features)
-	if len(lack) == 0 {
+	switch {
+	case len(lack) > 0:
+	case slices.Contains(features, "amx-tile"):
+		return allowTiles()
+	default:
 		return nil
 	}
 	return &Unsupported{fmt.Sprintf("target %s needs %s, which this processor (%s) lacks", target, strings.Join(lack, ", "), cpuid.CPU.BrandName)}

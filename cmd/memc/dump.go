@@ -122,7 +122,7 @@ func passNames() []string {
 // target is the one to lower for: the flag's, else one that suits the level.
 func (c *dumpCmd) target() (string, error) {
 	gpu := func(t string) bool { return slices.Contains(ptx.Targets(), t) }
-	cpu := func(t string) bool { return t == "avx512" || t == "avx2" }
+	cpu := memc.Processor
 	t := c.Target
 	switch {
 	case c.Level == "graph":
@@ -141,7 +141,7 @@ func (c *dumpCmd) target() (string, error) {
 	case c.Level == "ptx" && !gpu(t):
 		return "", usage("--level ptx is for the targets %s, not for %s", strings.Join(ptx.Targets(), " and "), t)
 	case (c.Level == "llvm" || c.Level == "asm") && !cpu(t):
-		return "", usage("--level %s is for the targets avx512 and avx2, not for %s", c.Level, t)
+		return "", usage("--level %s is for the targets %s, not for %s", c.Level, strings.Join(memc.Groups["cpu"], ", "), t)
 	}
 	return t, nil
 }
@@ -197,10 +197,7 @@ func (c *dumpCmd) low(a *app, m *ir.Module, target string, in *input) (section, 
 	if err != nil {
 		return section{}, err
 	}
-	machine := amd64.AVX512
-	if target == "avx2" {
-		machine = amd64.AVX2
-	}
+	machine := memc.MachineOf(target)
 	s := section{Name: c.Level + " for " + target}
 	switch c.Level {
 	case "kernel":

@@ -22,7 +22,7 @@ func TestGolden(t *testing.T) {
 	if err != nil || len(cases) < 10 {
 		t.Fatalf("%d golden cases, %v", len(cases), err)
 	}
-	for _, target := range []string{"interp", "avx512", "avx2"} {
+	for _, target := range append([]string{"interp"}, memc.Groups["cpu"]...) {
 		t.Run(target, func(t *testing.T) {
 			for _, err := range []error{memc.Runnable(target), memc.Buildable(target)} {
 				if err != nil {

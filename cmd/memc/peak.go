@@ -26,7 +26,7 @@ type meter struct {
 // one of reading memory where that was asked for. They are nil where the target
 // has none (the interpreter) or where there is no LLVM to make them with.
 func newMeters(a *app, target string, threads int, memory bool) (flops, read *meter, err error) {
-	if target != "avx512" && target != "avx2" {
+	if !memc.Processor(target) {
 		return nil, nil, nil
 	}
 	if flops, err = newMeter(a, target, threads, memc.Peak); err != nil || flops == nil {

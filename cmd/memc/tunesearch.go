@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/memc-lang/memc"
@@ -97,8 +98,8 @@ func (c *tuneCmd) tuner(a *app, dir string) (*tuner, error) {
 	if c.Target == "" {
 		c.Target = memc.HostTargets()[0]
 	}
-	if !slices.Contains(memc.Groups["cpu"], c.Target) {
-		return nil, usage("--target %s: only code for processors is tuned, avx512 and avx2", c.Target)
+	if !memc.Processor(c.Target) {
+		return nil, usage("--target %s: only code for processors is tuned: %s", c.Target, strings.Join(memc.Groups["cpu"], ", "))
 	}
 	if err := errors.Join(memc.Runnable(c.Target), memc.Buildable(c.Target)); err != nil {
 		return nil, err

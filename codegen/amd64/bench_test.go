@@ -100,7 +100,7 @@ func contractText(k, n, bi, bj, bk int, elem string) string {
     for k = 0 to %[1]d step %[5]d {
       xa = load x[i + r, k + c]
       wb = load w[j + r, k + c]
-      acc += dot(xa, wb')
+      acc += dot(xa, wb' by 32)
     }
     store y[i + r, j + c] = acc
   }
@@ -118,6 +118,8 @@ func BenchmarkContract(b *testing.B) {
 		{512, 1024, 3072, 64, 128, 256, "f32"},
 		{512, 1024, 3072, 64, 128, 256, "bf16"},
 		{512, 1024, 3072, 64, 128, 1024, "bf16"},
+		{512, 1024, 3072, 128, 128, 1024, "f32"},
+		{512, 1024, 3072, 128, 128, 1024, "bf16"},
 		{1, 1024, 3072, 64, 128, 1024, "f32"},
 		{1, 1024, 3072, 64, 128, 256, "f32"},
 		{1, 1024, 3072, 64, 128, 1024, "bf16"},

@@ -14,23 +14,23 @@ import (
 // A product's bits depend on neither the number of rows, the tiles, nor on
 // whether an operand is read in place.
 func TestProductBits(t *testing.T) {
-	const k, n, rows = 600, 100, 70
+	const k, n, rows = 640, 100, 70
 	for _, m := range machines(t) {
 		var first kernel.Memory
 		for _, c := range []struct {
 			bi, bj, bk int
 			edit       func(string) string
 		}{
-			{64, 64, 600, nil}, {64, 64, 60, nil}, {7, 96, 600, nil}, {1, 32, 200, nil}, {16, 112, 50, nil}, {64, 17, 600, nil}, {128, 128, 100, nil},
+			{64, 64, 640, nil}, {64, 64, 64, nil}, {7, 96, 640, nil}, {1, 32, 160, nil}, {16, 112, 32, nil}, {64, 17, 640, nil}, {128, 128, 320, nil},
 			// Buffers that the kernel might write are copied, not viewed.
-			{64, 32, 100, func(s string) string {
-				return strings.Replace(strings.Replace(s, "600],", "600] write,", 1), "]/32,", "]/32 write,", 1)
+			{64, 32, 320, func(s string) string {
+				return strings.Replace(strings.Replace(s, "640],", "640] write,", 1), "]/32,", "]/32 write,", 1)
 			}},
 			// The right operand in rows of n needs transposing.
-			{64, 64, 600, func(s string) string { return strings.Replace(s, "]/32", "]", 1) }},
-			{64, 64, 100, func(s string) string { return strings.Replace(s, "]/32", "]/16", 1) }},
-			{64, 64, 600, func(s string) string { return strings.Replace(s, "]/32", "]/64", 1) }},
-			{32, 64, 100, func(s string) string { return strings.Replace(s, "]/32", "]/24", 1) }},
+			{64, 64, 640, func(s string) string { return strings.Replace(s, "]/32", "]", 1) }},
+			{64, 64, 160, func(s string) string { return strings.Replace(s, "]/32", "]/16", 1) }},
+			{64, 64, 640, func(s string) string { return strings.Replace(s, "]/32", "]/64", 1) }},
+			{32, 64, 160, func(s string) string { return strings.Replace(s, "]/32", "]/24", 1) }},
 		} {
 			text := contractText(k, n, c.bi, c.bj, c.bk, "f32")
 			text = strings.Replace(text, fmt.Sprintf("wb: f32[%d,%d]", c.bj, c.bk), fmt.Sprintf("wb: f32[%d,%d] rows min(%d, %d - j)", c.bj, c.bk, c.bj, n), 1)

@@ -50,6 +50,9 @@ type module struct {
 	tables                      map[string]*ir.Global
 	quants, quantMicros, spells map[quantKey]*ir.Func // products with quantised operands
 	turners                     map[kernel.Elem]*ir.Func
+	squares                     map[string]*ir.Func // what lays out operands in squares
+	squareDots                  map[squareTile]*ir.Func
+	squareProducts, squareRows  map[squareKey]*ir.Func
 	where                       string // what is being emitted, for errors
 	err                         error
 }
@@ -57,7 +60,8 @@ type module struct {
 func newModule(m Machine) *module {
 	mod := &module{m: ir.NewModule(), machine: m, decls: map[string]*ir.Func{}, micros: map[microKey]*ir.Func{}, products: map[productKey]*ir.Func{},
 		quants: map[quantKey]*ir.Func{}, quantMicros: map[quantKey]*ir.Func{}, spells: map[quantKey]*ir.Func{},
-		tables: map[string]*ir.Global{}, turners: map[kernel.Elem]*ir.Func{}}
+		tables: map[string]*ir.Global{}, turners: map[kernel.Elem]*ir.Func{},
+		squares: map[string]*ir.Func{}, squareDots: map[squareTile]*ir.Func{}, squareProducts: map[squareKey]*ir.Func{}, squareRows: map[squareKey]*ir.Func{}}
 	mod.m.TargetTriple = "x86_64-unknown-linux-gnu"
 	return mod
 }

@@ -59,7 +59,16 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 	lt, rt, lTrans, rTrans := operands(s)
 	if turned(s) {
 		rows, cols = cols, rows
+		m, n = n, m
 		d.row, d.col = d.col, d.row
+	}
+	vecs, _ := b.floorDivConst(b.add(cols, c64(lanes-1)), lanes, true, false)
+	if scale != nil && (b.machine.squared(s) || b.place(rt).elem.Quantised()) {
+		b.byRows([]kernel.Stmt{scale})
+	}
+	if b.machine.squared(s) && !b.place(rt).elem.Quantised() {
+		b.squareDotStmt(s, d, rows, vecs, depth)
+		return
 	}
 	p := b.place(lt)
 	a := left{p.ptr, p.row, p.col}
@@ -71,13 +80,16 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 		return
 	}
 	r := b.right(rt, rTrans)
-	vecs, _ := b.floorDivConst(b.add(cols, c64(lanes-1)), lanes, true, false)
+	if r.elem.Quantised() && s.Operands != kernel.F32 {
+		b.fail("product of %s operands with %s of %s", s.Operands, rt.Name, r.elem)
+		return
+	}
 	if r.elem.Quantised() {
-		if scale != nil {
-			b.byRows([]kernel.Stmt{scale})
-		}
 		b.quantised(lt, lTrans, a, r, depth, d, rows, vecs, s.Acc)
 		return
+	}
+	if s.Operands == kernel.BF16 {
+		a, r = b.roundLeft(a, int64(m), int64(k), rows, depth), b.roundRight(r, int64(k), int64(n), depth, vecs)
 	}
 	wide := b.scratch
 	if r.elem != kernel.F32 {
@@ -140,19 +152,26 @@ func operands(s *kernel.Dot) (left, right *kernel.Tile, leftTrans, rightTrans bo
 }
 
 // turnAhead transposes the operands of products in a loop that the loop does
-// not change, before the loop.
-func (b *block) turnAhead(loop *kernel.For) {
+// not change, before the loop; several says whether it has more turns than one.
+func (b *block) turnAhead(loop *kernel.For, several value.Value) {
 	statements(loop.Body, func(s kernel.Stmt) {
 		d, ok := s.(*kernel.Dot)
 		if !ok {
 			return
 		}
-		_, t, _, trans := operands(d)
-		if !b.written[t] || writes(loop.Body, t) || !b.inScope(t.ValidRows) || !b.inScope(t.ValidCols) {
+		if b.machine.squared(d) {
+			b.squaresAhead(loop, d, several)
 			return
 		}
-		b.right(t, trans)
+		if _, t, _, trans := operands(d); b.steady(loop, t) {
+			b.right(t, trans)
+		}
 	})
+}
+
+// steady says that a loop that begins here does not change a tile.
+func (b *block) steady(loop *kernel.For, t *kernel.Tile) bool {
+	return b.written[t] && !writes(loop.Body, t) && b.inScope(t.ValidRows) && b.inScope(t.ValidCols)
 }
 
 func writes(body []kernel.Stmt, t *kernel.Tile) (yes bool) {

@@ -23,6 +23,8 @@
 // rounding is to nearest.
 package amd64
 
+import "slices"
+
 // Machine is a target: the instruction set and the register tiles that suit it.
 type Machine struct {
 	Name     string
@@ -31,6 +33,7 @@ type Machine struct {
 	Coded    []Shape  // register tiles of a product with a quantised operand for few rows, as Micro
 	Scale    bool     // has vscalefps
 	Bytes    string   // the feature that is vpdpbusd for 16 lanes, which products with codes of Q4 need; "": they do without
+	Squares  bool     // has matrix tiles, for products that may use them
 }
 
 // Shape is a register tile: Rows rows by Vecs vectors of 16 columns.
@@ -45,6 +48,15 @@ var AVX512 = Machine{
 	Scale:    true,
 	Bytes:    "avx512vnni",
 }
+
+// AMX is AVX512 with matrix tiles for bf16 (AMX-TILE and AMX-BF16), as 2023's
+// servers have them.
+var AMX = func() Machine {
+	m := AVX512
+	m.Name, m.Squares = "amx", true
+	m.Features = append(slices.Clone(m.Features), "amx-tile", "amx-bf16")
+	return m
+}()
 
 // AVX2 is x86-64 with 16 registers of 8 floats.
 var AVX2 = Machine{

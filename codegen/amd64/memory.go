@@ -164,14 +164,18 @@ func (b *block) storeStmt(s *kernel.Store) {
 	p := b.place(t)
 	m := memory{b.bufs[s.Buf], s.Buf.Elem, t.Elem}
 	if t.Cols == 1 {
+		rows := b.rows(t)
+		if t.ValidCols != nil {
+			rows = b.choose(b.icmp(predicate[ints.Lt], c64(0), b.cols(t)), rows, c64(0))
+		}
 		b.bind(kernel.Col, c64(0), ints.Range{}, 0, func() {
 			if a, ok := affineOf(off); ok && a.row == 1 {
 				base := b.int(a.rest)
-				b.storeStrips(m, b.rows(t), func(r value.Value) value.Value { return b.vector(p, p.ptr, r) },
+				b.storeStrips(m, rows, func(r value.Value) value.Value { return b.vector(p, p.ptr, r) },
 					func(r value.Value) value.Value { return b.add(base, r) })
 				return
 			}
-			b.eachRow(t, func(r value.Value) { b.storeOne(m, b.element(p, r, c64(0)), b.int(off)) })
+			b.rowsBelow(t, rows, func(r value.Value) { b.storeOne(m, b.element(p, r, c64(0)), b.int(off)) })
 		})
 		return
 	}

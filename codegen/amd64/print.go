@@ -75,6 +75,10 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 	scratch, worker, workers := ir.NewParam("scratch", bytePtr), ir.NewParam("worker", i64), ir.NewParam("workers", i64)
 	f := m.newFunc(k.Name, types.Void, bufs, slots, record, scratch, worker, workers)
 	f.push()
+	squares := m.machine.anySquared(k)
+	if squares {
+		f.squaresOn()
+	}
 	at := map[*kernel.Buf]value.Value{}
 	bytes := func(p value.Value) value.Value {
 		i := ir.NewBitCast(p, bytePtr)
@@ -117,9 +121,12 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 		to := f.bin(udiv, f.mul(counts[i], f.add(share, c64(1))), workers)
 		body := rowOf(p)
 		b := &block{fn: f, bufs: at, scratch: scratch, entry: f.cur, uses: usages(body), lives: lifetimes(body),
-			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, fixed: map[*kernel.Tile]fixed{}, written: map[*kernel.Tile]bool{}}
+			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, copies: map[squareCopy]copied{}, fixed: map[*kernel.Tile]fixed{}, written: map[*kernel.Tile]bool{}}
 		b.grid(p.Grid, sizes[i], from, to, body)
 		scratchBytes = max(scratchBytes, b.settle())
+	}
+	if squares {
+		f.squaresOff()
 	}
 	f.ret()
 	return scratchBytes
@@ -163,14 +170,14 @@ func (b *block) list(body []kernel.Stmt) {
 				return
 			}
 			b.note(firstLine(s))
-			b.turnAhead(s)
+			from, to := b.int(s.Lo), b.int(s.Hi)
+			b.turnAhead(s, b.icmp(predicate[ints.Lt], b.add(from, c64(int64(s.Step))), to))
 			forget := b.fixAhead(s)
 			lo, hi := s.Lo.Interval(b.ranges), s.Hi.Interval(b.ranges)
 			step := gcd(b.multiple(s.Lo), int64(s.Step))
 			if lo.Lo == lo.Hi && hi.Hi <= lo.Lo+int64(s.Step) { // one turn at most
 				step, hi.Hi = b.multiple(s.Lo), lo.Lo+1
 			}
-			from, to := b.int(s.Lo), b.int(s.Hi)
 			outer := b.ahead
 			b.ahead = nil
 			if s.Stages > 1 {
@@ -200,9 +207,15 @@ func (b *block) list(body []kernel.Stmt) {
 // wrote notes that a statement has written its tile.
 func (b *block) wrote(s kernel.Stmt) {
 	if w, _ := effects(s); w != nil {
-		delete(b.turns, w)
+		b.forget(w)
 		b.written[w] = true
 	}
+}
+
+// forget drops the copies of a tile.
+func (b *block) forget(t *kernel.Tile) {
+	delete(b.turns, t)
+	maps.DeleteFunc(b.copies, func(c squareCopy, _ copied) bool { return c.tile == t })
 }
 
 // positions is the number of positions that statements take: those that are
@@ -226,12 +239,12 @@ func positions(body []kernel.Stmt) (n int) {
 func (b *block) within(body []kernel.Stmt, emit func()) {
 	statements(body, func(s kernel.Stmt) {
 		if w, _ := effects(s); w != nil {
-			delete(b.turns, w)
+			b.forget(w)
 		}
 	})
-	turns, written := maps.Clone(b.turns), maps.Clone(b.written)
+	turns, copies, written := maps.Clone(b.turns), maps.Clone(b.copies), maps.Clone(b.written)
 	emit()
-	b.turns, b.written = turns, written
+	b.turns, b.copies, b.written = turns, copies, written
 }
 
 func (b *block) plain(s kernel.Stmt, after []kernel.Stmt) {

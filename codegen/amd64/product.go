@@ -84,16 +84,20 @@ func (m *module) product(key productKey) *ir.Func {
 	// One tile of rows reads B once however k is cut: then it is not cut.
 	few := f.icmp(predicate[ints.Le], rows, c64(int64(m.machine.Micro[0].Rows)))
 	piece(f.choose(few, depth, c64(blockK)), p.tiles)
-	// A product over nothing is 0.
-	nothing := f.bin(and, f.icmp(predicate[ints.Le], depth, c64(0)), f.bin(xor, acc, constant.True))
-	f.when(nothing, func() {
+	f.nothing(depth, acc, dst, dstRow, rows, vecs)
+	f.ret()
+	return f.f
+}
+
+// nothing makes the result of a product over nothing: 0, or what was there.
+func (f *fn) nothing(depth, acc, dst, dstRow, rows, vecs value.Value) {
+	empty := f.bin(and, f.icmp(predicate[ints.Le], depth, c64(0)), f.bin(xor, acc, constant.True))
+	f.when(empty, func() {
 		f.count(c64(0), rows, 1, func(r value.Value) {
 			row := f.at(dst, f.mul(r, dstRow))
 			f.count(c64(0), vecs, 1, func(v value.Value) { f.store(vnum(0), row, f.mul(v, c64(lanes*4))) })
 		})
 	})
-	f.ret()
-	return f.f
 }
 
 // product emits the loops over register tiles for a part of k.
@@ -139,10 +143,13 @@ func (p *product) keepAt(r value.Value) value.Value {
 }
 
 // column is where the columns of a vector begin in B.
-func (p *product) column(v value.Value) value.Value {
+func (p *product) column(v value.Value) value.Value { return p.at(p.b, p.columnAt(v)) }
+
+// columnAt is column in bytes from where B begins.
+func (p *product) columnAt(v value.Value) value.Value {
 	q, _ := p.floorDivConst(v, p.key.perPanel, true, false)
 	_, in := p.floorDivConst(v, p.key.perPanel, true, true)
-	return p.at(p.b, p.add(p.mul(q, p.bPanel), p.mul(in, c64(lanes*int64(p.key.elem.Size())))))
+	return p.add(p.mul(q, p.bPanel), p.mul(in, c64(lanes*int64(p.key.elem.Size()))))
 }
 
 // bands yields the rows that register tiles of each height cover: the tallest as

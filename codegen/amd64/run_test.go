@@ -20,13 +20,13 @@ import (
 
 // features are the processor's names of llc's features.
 var features = map[string]cpuid.FeatureID{"avx": cpuid.AVX, "avx2": cpuid.AVX2, "fma": cpuid.FMA3, "f16c": cpuid.F16C, "bmi": cpuid.BMI1, "bmi2": cpuid.BMI2,
-	"avx512f": cpuid.AVX512F, "avx512vl": cpuid.AVX512VL, "avx512bw": cpuid.AVX512BW, "avx512dq": cpuid.AVX512DQ, "avx512vnni": cpuid.AVX512VNNI}
+	"avx512f": cpuid.AVX512F, "avx512vl": cpuid.AVX512VL, "avx512bw": cpuid.AVX512BW, "avx512dq": cpuid.AVX512DQ, "amx-tile": cpuid.AMXTILE, "amx-bf16": cpuid.AMXBF16, "avx512vnni": cpuid.AVX512VNNI}
 
 // machines gives the targets that this processor can run, saying which it
 // cannot.
 func machines(t testing.TB) []Machine {
 	var ms []Machine
-	for _, m := range []Machine{AVX512, AVX2} {
+	for _, m := range []Machine{AMX, AVX512, AVX2} {
 		ok := true
 		for _, f := range m.Features {
 			id, known := features[f]
@@ -37,6 +37,13 @@ func machines(t testing.TB) []Machine {
 				t.Logf("%s is not run here: the processor lacks %s", m.Name, f)
 				ok = false
 				break
+			}
+		}
+		if ok && m.Squares {
+			// ARCH_REQ_XCOMP_PERM for the tiles' data (Linux, arch/x86/xstate).
+			if _, _, errno := unix.RawSyscall(unix.SYS_ARCH_PRCTL, 0x1023, 18, 0); errno != 0 {
+				t.Logf("%s is not run here: the system does not grant matrix tiles: %v", m.Name, errno)
+				ok = false
 			}
 		}
 		if ok {

@@ -146,6 +146,7 @@ type block struct {
 	places  map[*kernel.Tile]place
 	turns   map[*kernel.Tile]right // copies of tiles, transposed, that are up to date
 	fixed   map[*kernel.Tile]fixed // left operands in whole numbers, for the loop that is emitted
+	copies  map[squareCopy]copied  // copies in squares that are up to date
 	written map[*kernel.Tile]bool  // by a statement that every path here has passed
 	ahead   map[string]*ints.Expr  // what becomes of variables in the next turn of a loop whose loads run ahead
 	pieces  []piece
@@ -228,7 +229,12 @@ func (b *block) element(p place, r, c value.Value) value.Value {
 
 // eachRow runs body for every valid row, with r bound.
 func (b *block) eachRow(t *kernel.Tile, body func(r value.Value)) {
-	b.count(c64(0), b.rows(t), 1, func(r value.Value) {
+	b.rowsBelow(t, b.rows(t), body)
+}
+
+// rowsBelow is eachRow for the first n rows.
+func (b *block) rowsBelow(t *kernel.Tile, n value.Value, body func(r value.Value)) {
+	b.count(c64(0), n, 1, func(r value.Value) {
 		b.bind(kernel.Row, r, ints.Range{Lo: 0, Hi: int64(t.Rows) - 1}, 1, func() { body(r) })
 	})
 }

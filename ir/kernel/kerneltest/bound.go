@@ -38,6 +38,15 @@ func (x bound) times(y bound) bound {
 	return made(x.b*y.b, x.b*y.e+y.b*x.e+x.e*y.e, x.q+y.q)
 }
 
+// rounded is the bound of such a value rounded to bf16: exact values stay so, on
+// a coarser grid; others may fall on either side of a step.
+func (x bound) rounded() bound {
+	if x.exact() {
+		return made(x.b*(1+1.0/256), 0, x.q)
+	}
+	return bound{b: x.b * (1 + 1.0/256), e: x.e + x.b/(1<<7)}
+}
+
 // sum is the bound of n such values added up.
 func (x bound) sum(n int) bound {
 	k := float64(n)

@@ -238,8 +238,16 @@ func (g *gen) product(t *tile, acc bool) (bound, bool) {
 		return bound{}, false
 	}
 	s.A, s.B = a.Tile, b.Tile
+	x, y := a.bound, b.bound
+	if g.Intn(3) == 0 { // the whole sum is in the tile
+		s.Group = k.size
+		if g.Intn(3) == 0 {
+			s.Operands = kernel.BF16
+			x, y = x.rounded(), y.rounded()
+		}
+	}
 	g.emit(s)
-	return a.bound.times(b.bound).sum(k.most), true
+	return x.times(y).sum(k.most), true
 }
 
 func (g *gen) reduce(r, c *dim) {

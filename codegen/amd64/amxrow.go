@@ -1,0 +1,160 @@
+package amd64
+
+import (
+	"fmt"
+
+	"github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/types"
+	"github.com/llir/llvm/ir/value"
+
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// One row fills a sixteenth of a matrix tile, and laying out weights for it costs
+// more than reading them. So it is computed in vectors, operation by operation as
+// TDPBF16PS is defined: in each group of 32 k, for each pair of parts, one chain
+// of fused multiply-adds over the first 16 and one over the others, from 0, whose
+// sum is added to the result; denormal numbers count as 0. The bits are the same.
+
+// squareRow is the function that computes a product of one row:
+//
+//	row(a, b, bytes between its rows of k, bytes between its panels, k > 0,
+//	    dst, vectors of columns, add to dst, bytes from what is read of b to
+//	    what is fetched, room)
+//
+// room has pairing.rowRoom bytes. It is called with flushed set.
+func (m *module) squareRow(key squareKey) *ir.Func {
+	if f := m.squareRows[key]; f != nil {
+		return f
+	}
+	a, b, bStep, bPanel := ir.NewParam("a", bytePtr), ir.NewParam("b", bytePtr), ir.NewParam("b.step", i64), ir.NewParam("b.panel", i64)
+	depth, dst, vecs, acc := ir.NewParam("k", i64), ir.NewParam("dst", bytePtr), ir.NewParam("vecs", i64), ir.NewParam("acc", bit)
+	fetch, room := ir.NewParam("fetch", i64), ir.NewParam("room", bytePtr)
+	f := m.newFunc(fmt.Sprintf("memc.row.%dx%d.%s.%d", key.left, key.right, key.elem, key.perPanel*lanes), types.Void,
+		a, b, bStep, bPanel, depth, dst, vecs, acc, fetch, room)
+	f.private()
+	m.squareRows[key] = f.f
+	pairs := key.pairs()
+
+	// The row's parts, as f32.
+	length := f.bin(and, f.add(depth, c64(lanes-1)), c64(-lanes))
+	parts := make([]value.Value, key.left)
+	for i := range parts {
+		parts[i] = f.at(room, f.mul(length, c64(int64(i)*4)))
+	}
+	f.count(c64(0), depth, lanes, func(k value.Value) {
+		for i, w := range f.bitsOf(f.first(a, k, depth), key.left) {
+			f.store(f.bin(and, w, vint(v32, -1<<16)), parts[i], f.mul(k, c64(4)))
+		}
+	})
+
+	p := product{fn: f, key: productKey{key.elem, key.perPanel}, b: b, bPanel: bPanel}
+	// columns computes so many vectors from one on.
+	columns := func(v value.Value, wide int) {
+		var from []value.Value
+		for w := range wide {
+			from = append(from, p.column(f.add(v, c64(int64(w)))))
+		}
+		out := f.at(dst, f.mul(v, c64(lanes*4)))
+		// step adds the products of some ks to their chains: for each vector and
+		// pair, one of the first and one of the second 16.
+		step := func(chains []value.Value, ks ...value.Value) []value.Value {
+			next := make([]value.Value, len(chains))
+			copy(next, chains)
+			for h, k := range ks {
+				var x []value.Value
+				for i := range parts {
+					x = append(x, f.splat(f.load(f32, parts[i], f.mul(k, c64(4)))))
+				}
+				for w := range wide {
+					row := f.at(from[w], f.mul(k, bStep))
+					if w == 0 || key.elem == kernel.F32 {
+						f.prefetch(row, fetch)
+					}
+					y := f.floatsOf(f.load(vectorOf(key.elem), row, c64(0)), key.right)
+					for n, ij := range pairs {
+						c := (w*len(pairs)+n)*2 + h
+						next[c] = f.fma(x[ij[0]], y[ij[1]], next[c])
+					}
+				}
+			}
+			return next
+		}
+		group := func(k, two, one value.Value, sums []value.Value) []value.Value {
+			chains := make([]value.Value, 2*len(pairs)*wide)
+			for i := range chains {
+				chains[i] = vnum(0)
+			}
+			chains = f.loop(c64(0), two, 1, chains, func(j value.Value, c []value.Value) []value.Value {
+				k := f.add(k, j)
+				return step(c, k, f.add(k, c64(lanes)))
+			})
+			if one != nil {
+				chains = f.loop(two, one, 1, chains, func(j value.Value, c []value.Value) []value.Value { return step(c, f.add(k, j)) })
+			}
+			next := make([]value.Value, wide)
+			for w := range next {
+				next[w] = sums[w]
+				for n := range pairs {
+					c := (w*len(pairs) + n) * 2
+					next[w] = f.bin(fadd, next[w], f.bin(fadd, chains[c], chains[c+1]))
+				}
+			}
+			return next
+		}
+		var zero, sums []value.Value
+		for w := range wide {
+			zero = append(zero, vnum(0))
+			sums = append(sums, f.merge(acc, func() value.Value { return f.load(vf32, out, c64(int64(w)*lanes*4)) }, zero[w]))
+		}
+		whole := f.bin(and, depth, c64(-deep))
+		sums = f.loop(c64(0), whole, deep, sums, func(k value.Value, sums []value.Value) []value.Value {
+			return group(k, c64(lanes), nil, sums)
+		})
+		// What is behind the last whole group: a loop of one turn, or none.
+		rest := f.sub(depth, whole)
+		sums = f.loop(whole, depth, deep, sums, func(k value.Value, sums []value.Value) []value.Value {
+			return group(k, f.smax(f.sub(rest, c64(lanes)), c64(0)), f.smin(rest, c64(lanes)), sums)
+		})
+		for w, s := range sums {
+			f.store(s, out, c64(int64(w)*lanes*4))
+		}
+	}
+	wide := 1
+	if key.right == 1 {
+		wide = 2 // chains enough to hide an addition's latency
+	}
+	even := f.bin(and, vecs, c64(-int64(wide)))
+	f.count(c64(0), even, int64(wide), func(v value.Value) { columns(v, wide) })
+	if wide > 1 {
+		f.count(even, vecs, 1, func(v value.Value) { columns(v, 1) })
+	}
+	f.ret()
+	return f.f
+}
+
+// floatsOf gives the parts of 16 elements of a right operand as f32.
+func (f *fn) floatsOf(x value.Value, parts int) (ys []value.Value) {
+	if elemOf(x.Type()).Equal(i16) {
+		return []value.Value{f.widened(x)}
+	}
+	for _, w := range f.bitsOf(f.widened(x), parts) {
+		ys = append(ys, f.float(f.bin(and, w, vint(v32, -1<<16))))
+	}
+	return ys
+}
+
+// rowRoom is the bytes that squareRow needs for so many k.
+func (p pairing) rowRoom(k int64) int64 { return padded(k) * 4 * int64(p.left) }
+
+// flushed runs body with denormal operands and results taken as 0 (SDM, MXCSR:
+// FTZ and DAZ), as matrix tiles take them.
+func (b *block) flushed(body func()) {
+	was := b.near(8, span{b.pos, b.pos})
+	now := b.at(was, c64(4))
+	b.intrinsic("llvm.x86.sse.stmxcsr", types.Void, was)
+	b.store(b.bin(or, b.load(i32, was, c64(0)), c32(0x8040)), now, c64(0))
+	b.intrinsic("llvm.x86.sse.ldmxcsr", types.Void, now)
+	body()
+	b.intrinsic("llvm.x86.sse.ldmxcsr", types.Void, was)
+}

@@ -1,0 +1,181 @@
+package amd64
+
+import (
+	"github.com/llir/llvm/ir/constant"
+	"github.com/llir/llvm/ir/value"
+
+	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
+)
+
+// Which products go through matrix tiles, and their operands' copies in squares.
+
+// squared says that a product is computed in matrix tiles. Its rows' order of
+// sums then is that of groups of 32, which the statement must allow.
+func (m Machine) squared(s *kernel.Dot) bool {
+	k := s.A.Cols
+	if s.TransA {
+		k = s.A.Rows
+	}
+	loose := s.Group >= k || s.Group > 0 && s.Group%deep == 0
+	return m.Squares && loose && (k >= deep || s.Operands == kernel.BF16)
+}
+
+// anySquared says that a kernel has such a product.
+func (m Machine) anySquared(k *kernel.Kernel) (yes bool) {
+	for _, p := range k.Parts {
+		statements(p.Body, func(s kernel.Stmt) {
+			d, ok := s.(*kernel.Dot)
+			yes = yes || ok && m.squared(d)
+		})
+	}
+	return yes
+}
+
+// partsOf is how many bf16 numbers stand for an element.
+func partsOf(e kernel.Elem) int { return [...]int{3, 1, 2}[e] }
+
+// pairingOf gives the parts of a product's operands; the right one holds
+// elements of e.
+func pairingOf(s *kernel.Dot, e kernel.Elem) pairing {
+	if s.Operands == kernel.BF16 {
+		return pairing{1, 1}
+	}
+	return pairing{3, partsOf(e)}
+}
+
+// squareCopy names a copy of a tile in squares.
+type squareCopy struct {
+	tile  *kernel.Tile
+	right bool
+	parts int
+}
+
+// copied is a copy, and whether it has been made.
+type copied struct{ ptr, made value.Value }
+
+// mostReady is the most bytes that a right operand's copy may have: it is made
+// where it serves many products, and they should find it in L2.
+const mostReady = 1 << 20
+
+// leftReady gives a left operand in squares.
+func (b *block) leftReady(t *kernel.Tile, trans bool, parts int) value.Value {
+	key := squareCopy{t, false, parts}
+	if v, ok := b.copies[key]; ok {
+		return v.ptr
+	}
+	p := b.place(t)
+	if p.elem != kernel.F32 || p.panel != nil {
+		b.fail("left operand %s is not f32 rows", t.Name)
+		return b.scratch
+	}
+	m, k, rows, depth := int64(t.Rows), int64(t.Cols), b.rows(t), b.cols(t)
+	if trans {
+		m, k, rows, depth = k, m, depth, rows
+		p.row, p.col = p.col, p.row
+	}
+	if p.col != 4 && t.Rows > 1 && t.Cols > 1 { // rows of m
+		turned := place{ptr: b.near(padded(m)*rowBytes(k, 4)+64*lanes, b.rest), elem: kernel.F32, row: rowBytes(k, 4), col: 4}
+		b.turnAll(place{ptr: p.ptr, elem: p.elem, row: p.col, col: p.row}, turned, depth, rows)
+		p = turned
+	}
+	out := b.near((m+15)/16*((k+deep-1)/deep)*int64(parts)*square, b.rest)
+	b.call(b.module.leftSquares(parts), p.ptr, c64(p.row), depth, rows, out)
+	b.copies[key] = copied{out, constant.True}
+	return out
+}
+
+// rightReady puts a right operand in squares, where made holds.
+func (b *block) rightReady(t *kernel.Tile, trans bool, parts int, made value.Value) {
+	key := squareCopy{t, true, parts}
+	if _, ok := b.copies[key]; ok {
+		return
+	}
+	n, k, cols, depth := int64(t.Cols), int64(t.Rows), b.cols(t), b.rows(t)
+	if trans {
+		n, k, cols, depth = k, n, depth, cols
+	}
+	r := b.right(t, trans)
+	out := b.near((n+31)/32*((k+deep-1)/deep)*int64(parts)*2*square, b.rest)
+	b.when(made, func() {
+		p := product{fn: b.fn, key: productKey{r.elem, r.perPanel}, bPanel: c64(r.panel)}
+		vecs := b.bin(lshr, b.add(cols, c64(lanes-1)), c64(4))
+		each := b.mul(b.groups(depth), c64(int64(parts)*2*square))
+		b.count(c64(0), vecs, 2, func(v value.Value) {
+			both := b.icmp(predicate[ints.Lt], b.add(v, c64(1)), vecs)
+			column := p.columnAt(v)
+			second := b.sub(p.columnAt(b.add(v, c64(1))), column)
+			b.call(b.module.rightSquares(r.elem, parts), b.at(r.ptr, column), c64(r.step), second, depth, both, b.at(out, b.mul(b.bin(lshr, v, c64(1)), each)), c64(ahead*r.step))
+		})
+	})
+	b.copies[key] = copied{out, made}
+}
+
+// squaresAhead makes the copies of a product's operands that a loop does not
+// change, before the loop; that of the right one if the loop has several turns.
+func (b *block) squaresAhead(loop *kernel.For, s *kernel.Dot, several value.Value) {
+	lt, rt, lTrans, rTrans := operands(s)
+	if b.steady(loop, lt) {
+		if p := b.place(lt); p.elem == kernel.F32 && p.panel == nil {
+			b.leftReady(lt, lTrans, pairingOf(s, kernel.F32).left)
+		}
+	}
+	if b.steady(loop, rt) {
+		parts := pairingOf(s, b.exactly(rt)).right
+		if p := b.place(rt); !p.elem.Quantised() && int64(rt.Rows)*int64(rt.Cols)*int64(parts)*2 <= mostReady {
+			b.rightReady(rt, rTrans, parts, several)
+		}
+	}
+}
+
+// exactly is the type in memory that a tile's elements come from.
+func (b *block) exactly(t *kernel.Tile) kernel.Elem { return b.place(t).elem }
+
+// squareDotStmt emits a product in matrix tiles.
+func (b *block) squareDotStmt(s *kernel.Dot, d place, rows, vecs, depth value.Value) {
+	lt, rt, lTrans, rTrans := operands(s)
+	pair := pairingOf(s, b.exactly(rt))
+	acc := constant.NewBool(s.Acc)
+	a := b.leftReady(lt, lTrans, pair.left)
+	r := b.right(rt, rTrans)
+	key := squareKey{pairing: pair, elem: r.elem, perPanel: r.perPanel}
+	fetch := value.Value(c64(ahead * r.step))
+	if r.next != nil {
+		fetch = b.choose(b.icmp(predicate[ints.Lt], rows, c64(17)), r.next, fetch)
+	}
+	// Either a copy was made ahead, or there are many rows, or one.
+	ready, isReady := b.copies[squareCopy{rt, true, pair.right}]
+	fresh := value.Value(constant.True)
+	if isReady {
+		b.when(ready.made, func() {
+			room := b.near(4*square, span{b.pos, b.pos})
+			b.call(b.squareProduct(squareKey{pairing: pair, ready: true, perPanel: 2}), a, ready.ptr, c64(0), c64(0), depth, d.ptr, c64(d.row), rows, vecs, acc, c64(0), room)
+		})
+		fresh = b.bin(xor, ready.made, constant.True)
+	}
+	one := b.icmp(predicate[ints.Le], rows, c64(1))
+	p := b.place(lt)
+	if lTrans {
+		p.row, p.col = p.col, p.row
+	}
+	if p.col != 4 {
+		one = constant.False
+	}
+	b.when(b.bin(and, fresh, b.bin(xor, one, constant.True)), func() {
+		room := b.near(pair.room(), span{b.pos, b.pos})
+		b.call(b.squareProduct(key), a, r.ptr, c64(r.step), c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, acc, fetch, room)
+	})
+	if n, known := constInt(rows); known && n > 1 || p.col != 4 {
+		return
+	}
+	k := int64(lt.Cols)
+	if lTrans {
+		k = int64(lt.Rows)
+	}
+	b.when(b.bin(and, fresh, one), func() {
+		b.flushed(func() {
+			room := b.near(pair.rowRoom(k), span{b.pos, b.pos})
+			b.call(b.squareRow(key), p.ptr, r.ptr, c64(r.step), c64(r.panel), depth, d.ptr, vecs, acc, fetch, room)
+		})
+	})
+}
