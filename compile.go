@@ -9,8 +9,10 @@
 package memc
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -38,6 +40,9 @@ type Options struct {
 	// Quantize stores weights as Q8 or Q4 (see passes.Quantise), Cache the keys
 	// and values of attention as F32, BF16, F16 or Q8. "": as the spec says.
 	Quantize, Cache string
+	// Products is what operands of products are rounded to on compiled targets,
+	// F32 or BF16; sums stay f32, and sums of rows are not rounded. "": F32.
+	Products string
 	// Slab is the most rows of the base clock that one pass through the code
 	// takes; longer calls are cut. 0: DefaultSlab.
 	Slab int
@@ -111,6 +116,25 @@ var (
 	Caches        = []string{"f32", "bf16", "f16", "q8"}
 )
 
+// Products are the element types that Options.Products names.
+var Products = []string{"f32", "bf16"}
+
+// operands is the element type of Options.Products. The error says why a target
+// has no such products.
+func (o *Options) operands(target string) (elem.Type, error) {
+	to, ok := elem.Parse(cmp.Or(o.Products, "f32"))
+	switch {
+	case !ok || !slices.Contains(Products, to.String()):
+		return 0, fmt.Errorf("products have no operands of %s: there are %s", o.Products, strings.Join(Products, " and "))
+	case to == elem.F32:
+	case target == "interp":
+		return 0, errors.New("the interpreter multiplies what the spec says: operands are rounded by compiled targets alone")
+	case o.Quantize != "":
+		return 0, fmt.Errorf("quantised weights are multiplied as they are: products of %s and weights of %s exclude each other", o.Products, o.Quantize)
+	}
+	return to, nil
+}
+
 // Store gives a module that stores weights and histories as the options say. The
 // error says which of them has no effect on it.
 func Store(m *ir.Module, o Options) (*ir.Module, error) {
@@ -147,7 +171,11 @@ func Lower(m *ir.Module, target string, o Options) (*passes.Program, error) {
 	if slab == 0 {
 		slab = DefaultSlab
 	}
-	return passes.Lower(m.Entries, passes.Options{Target: target, Slab: slab, Tiling: TilingOf(target), Fuse: !o.NoFuse, Choose: o.Tuning.chooser(target)})
+	operands, err := o.operands(target)
+	if err != nil {
+		return nil, err
+	}
+	return passes.Lower(m.Entries, passes.Options{Target: target, Products: operands, Slab: slab, Tiling: TilingOf(target), Fuse: !o.NoFuse, Choose: o.Tuning.chooser(target)})
 }
 
 // TilingOf is the machine table of schedules, a target's own tile sizes: sizes
@@ -197,6 +225,9 @@ func CompileModule(ctx context.Context, m *ir.Module, o Options) (*artifact.Arti
 
 func compileTarget(ctx context.Context, m *ir.Module, name string, o Options) (*artifact.Target, error) {
 	if name == "interp" {
+		if _, err := o.operands(name); err != nil {
+			return nil, err
+		}
 		return &artifact.Target{Name: name, Format: "graph"}, nil
 	}
 	t, err := codeOf(ctx, m, name, o)

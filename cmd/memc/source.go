@@ -27,6 +27,7 @@ type source struct {
 	Config string   `placeholder:"FILE" help:"A JSON object with values for the spec's parameters; other keys are ignored."`
 
 	Quantize string `placeholder:"Q" help:"Store the weights of products as q8 (8.25 bits each) or q4 (4.5 bits)."`
+	Products string `placeholder:"T" help:"Round the operands of products to bf16, which matrix units multiply faster; f32 leaves them. Sums stay f32."`
 	Cache    string `placeholder:"T" help:"Keep the keys and values of attention as f32, bf16, f16 or q8."`
 	Slab     *int   `placeholder:"N" help:"Rows that one pass through the code takes (512); longer calls are cut. More suit a GPU and need more memory."`
 	Tuning   string `placeholder:"FILE" help:"Tile sizes that memc tune -o wrote, or off; without it what memc tune has found on this machine."`
@@ -55,6 +56,7 @@ type input struct {
 	spec        string // the spec's file, where it is one
 	set, config map[string]json.RawMessage
 	quantize    string // memc.Options
+	products    string
 	cache       string
 	slab        int
 	tuning      *memc.Tuning
@@ -74,7 +76,7 @@ func (in *input) name() string {
 
 // open finds out what the source is and reads its parameters.
 func (s *source) open() (*input, error) {
-	in := &input{quantize: s.Quantize, cache: s.Cache, tunes: s.Tuning == ""}
+	in := &input{quantize: s.Quantize, cache: s.Cache, products: s.Products, tunes: s.Tuning == ""}
 	if s.Tuning != "" && s.Tuning != "off" {
 		if err := in.readTuning(s.Tuning); err != nil {
 			return nil, err
@@ -88,6 +90,9 @@ func (s *source) open() (*input, error) {
 			return nil, usage("--slab %d: from 1 to %d rows", *s.Slab, mostSlab)
 		}
 		in.slab = *s.Slab
+	}
+	if t := s.Products; t != "" && !slices.Contains(memc.Products, t) {
+		return nil, usage("--products %s: operands of products are %s", t, strings.Join(memc.Products, " or "))
 	}
 	if t := s.Cache; t != "" && !slices.Contains(memc.Caches, t) {
 		return nil, usage("--cache %s: keys and values are kept as one of %s", t, strings.Join(memc.Caches, ", "))
@@ -210,7 +215,7 @@ func settingsOf(list []string) (map[string]json.RawMessage, error) {
 
 // options are the compiler's options for these targets.
 func (in *input) options(targets []string) memc.Options {
-	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Quantize: in.quantize, Cache: in.cache, Slab: in.slab, Tuning: in.tuning, Read: memc.ReadSpec}
+	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Quantize: in.quantize, Cache: in.cache, Products: in.products, Slab: in.slab, Tuning: in.tuning, Read: memc.ReadSpec}
 }
 
 // module elaborates the spec, or reads the artifact's graph.
@@ -263,8 +268,8 @@ func (s *source) program(a *app, e engine) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.artifact != nil && !e.Rebuild && (in.quantize != "" || in.cache != "" || in.slab != 0) {
-		return nil, usage("%s is compiled: --quantize, --cache and --slab change a program when it is compiled, or compiled again with --rebuild", s.Spec)
+	if in.artifact != nil && !e.Rebuild && (in.quantize != "" || in.cache != "" || in.products != "" || in.slab != 0) {
+		return nil, usage("%s is compiled: --quantize, --products, --cache and --slab change a program when it is compiled, or compiled again with --rebuild", s.Spec)
 	}
 	if e.Rebuild && in.artifact == nil {
 		return nil, usage("--rebuild compiles an artifact again; %s is a spec", s.Spec)
