@@ -25,7 +25,7 @@ import (
 func native(t *testing.T) []string {
 	t.Helper()
 	var out []string
-	for _, name := range []string{"avx512", "avx2"} {
+	for _, name := range memc.Groups["cpu"] {
 		if err := memc.Buildable(name); err != nil {
 			t.Skipf("nothing can be compiled here: %v", err)
 		}

@@ -1,7 +1,7 @@
 // Bench times memc beside other programs that do the same work, in turns and on
 // as many threads, and prints one Markdown table. See README.md.
 //
-//	go run ./bench [-threads 1,2] [-rounds 3] [-only REGEXP] [-target T] [-write FILE] CASES.json…
+//	go run ./bench [-threads 1,2] [-rounds 3] [-only REGEXP] [-target T,…] [-write FILE] CASES.json…
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 var (
 	memc    = flag.String("memc", "bin/memc", "the memc to time")
 	tools   = flag.String("peers", ".tools/peers", "where the peers are installed")
-	target  = flag.String("target", "avx512", "what memc compiles for, and the most that peers may use: avx512 or avx2")
+	target  = flag.String("target", "", "what memc compiles for, with commas between: amx, avx512, avx2; peers may use what any of them may (default amx, where the processor has it, and avx512)")
 	threads = flag.String("threads", "1,2", "numbers of threads")
 	rounds  = flag.Int("rounds", 3, "how often everyone has a turn at each case")
 	only    = flag.String("only", "", "a regular expression: the cases whose work and sizes it matches")
@@ -39,8 +39,14 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if *target != "avx512" && *target != "avx2" {
-		return fmt.Errorf("-target %s: avx512 or avx2", *target)
+	targets := strings.Split(*target, ",")
+	if *target == "" {
+		targets = usual()
+	}
+	for _, t := range targets {
+		if t != "amx" && t != "avx512" && t != "avx2" {
+			return fmt.Errorf("-target %s: amx, avx512, avx2 or several of them", *target)
+		}
 	}
 	var cases []benchCase
 	for _, file := range flag.Args() {
@@ -57,7 +63,7 @@ func run() error {
 	if len(cases) == 0 {
 		return fmt.Errorf("no cases: name files of them, as bench/kernels.json")
 	}
-	t := &table{target: *target, rounds: *rounds}
+	t := &table{targets: targets, rounds: *rounds}
 	for _, word := range strings.Split(*threads, ",") {
 		n, err := strconv.Atoi(word)
 		if err != nil || n < 1 {
@@ -73,6 +79,14 @@ func run() error {
 		return replace(*writeTo, text)
 	}
 	return nil
+}
+
+// usual are the targets that are timed unless others are named.
+func usual() []string {
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil && strings.Contains(string(b), " amx_bf16 ") {
+		return []string{"amx", "avx512"}
+	}
+	return []string{"avx512"}
 }
 
 // measured is what memc bench --json says of one way of calling.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -25,12 +26,12 @@ type peer struct {
 }
 
 // kinds are the peers that there are. Each says itself how many threads it has.
-func kinds(tools, target string, threads int) []*peer {
+func kinds(tools string, targets []string, threads int) []*peer {
 	python, bin := filepath.Join(tools, "python"), filepath.Join(tools, "bin")
-	isa := map[string][4]string{
-		"avx512": {"SkylakeX", "ALL", "AVX512", "avx512"},
-		"avx2":   {"Haswell", "AVX2", "AVX2", "avx2"},
-	}[target]
+	isa, wide := [4]string{"Haswell", "AVX2", "AVX2", "avx2"}, false
+	if slices.ContainsFunc(targets, func(t string) bool { return t != "avx2" }) {
+		isa, wide = [4]string{"SkylakeX", "ALL", "AVX512", "avx512"}, true
+	}
 	// Libraries that find out by themselves what a processor is do not know all
 	// of them: OpenBLAS takes the slowest kernels for one that it does not know.
 	env := []string{
@@ -41,7 +42,7 @@ func kinds(tools, target string, threads int) []*peer {
 		start("OpenBLAS", filepath.Join(bin, "openblas"), env),
 		start("oneDNN", filepath.Join(bin, "onednn"), env),
 	}
-	if target == "avx512" { // bf16 products in vectors, as other products are, beside those in tiles
+	if wide { // bf16 products in vectors, as other products are, beside those in tiles
 		p := start("oneDNN without AMX", filepath.Join(bin, "onednn"), append(env, "ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16"))
 		p.only = "type=bf16"
 		list = append(list, p)

@@ -10,7 +10,7 @@ import (
 
 // table collects what was measured.
 type table struct {
-	target   string
+	targets  []string
 	rounds   int
 	rows     []row
 	names    []string // of the peers
@@ -23,6 +23,7 @@ type table struct {
 // row is one line: a case and a number of threads.
 type row struct {
 	work, sizes string
+	target      string
 	threads     int
 	memc        measured           // of the round with the median time
 	peers       map[string]float64 // seconds
@@ -30,7 +31,7 @@ type row struct {
 
 // run takes every case through its rounds: memc, then each peer, and again.
 func (t *table) run(cases []benchCase, threads int) error {
-	peers := kinds(*tools, t.target, threads)
+	peers := kinds(*tools, t.targets, threads)
 	defer func() {
 		for _, p := range peers {
 			p.close()
@@ -38,7 +39,7 @@ func (t *table) run(cases []benchCase, threads int) error {
 	}()
 	for i, c := range cases {
 		fmt.Fprintf(os.Stderr, "%d threads, %d of %d: %s, %s\n", threads, i+1, len(cases), c.work, c.sizes)
-		var prefill, decode []measured
+		prefill, decode := map[string][]measured{}, map[string][]measured{}
 		seconds := map[string][]float64{}
 		rounds := t.rounds
 		if c.rounds > 0 {
@@ -48,19 +49,21 @@ func (t *table) run(cases []benchCase, threads int) error {
 			if round > 0 {
 				c.check = 1 // compared already
 			}
-			r, err := bench(c, t.target, threads)
-			if err != nil {
-				return err
-			}
-			prefill = append(prefill, r.measured)
-			if r.Decode != nil {
-				decode = append(decode, *r.Decode)
-			}
-			if round == 0 && r.Check != nil && r.Check.Rows > 0 {
-				t.checks++
-				t.farthest = max(t.farthest, r.Check.Error)
-			} else if round == 0 {
-				t.unsure++
+			for _, target := range t.targets {
+				r, err := bench(c, target, threads)
+				if err != nil {
+					return err
+				}
+				prefill[target] = append(prefill[target], r.measured)
+				if r.Decode != nil {
+					decode[target] = append(decode[target], *r.Decode)
+				}
+				if round == 0 && r.Check != nil && r.Check.Rows > 0 {
+					t.checks++
+					t.farthest = max(t.farthest, r.Check.Error)
+				} else if round == 0 {
+					t.unsure++
+				}
 			}
 			for _, p := range peers {
 				if s, ok := p.ask(c.peer); ok {
@@ -68,14 +71,16 @@ func (t *table) run(cases []benchCase, threads int) error {
 				}
 			}
 		}
-		x := row{c.work, c.sizes, threads, middle(prefill), map[string]float64{}}
+		others := map[string]float64{}
 		for name, s := range seconds {
 			slices.Sort(s)
-			x.peers[name] = s[len(s)/2]
+			others[name] = s[len(s)/2]
 		}
-		t.rows = append(t.rows, x)
-		if decode != nil {
-			t.rows = append(t.rows, row{c.work + ", decoding", c.sizes, threads, middle(decode), nil})
+		for _, target := range t.targets {
+			t.rows = append(t.rows, row{c.work, c.sizes, target, threads, middle(prefill[target]), others})
+			if d := decode[target]; d != nil {
+				t.rows = append(t.rows, row{c.work + ", decoding", c.sizes, target, threads, middle(d), nil})
+			}
 		}
 	}
 	for _, p := range peers {
@@ -111,15 +116,15 @@ func (t *table) String() string {
 	names := slices.DeleteFunc(slices.Clone(t.names), func(n string) bool {
 		return !slices.ContainsFunc(t.rows, func(r row) bool { return r.peers[n] > 0 })
 	})
-	fmt.Fprintf(&b, "Printed by `make bench` on %s, target %s: medians of %d rounds in which everyone had a turn. A share is that of the f32 multiply-adds or,\n", processor(), t.target, t.rounds)
+	fmt.Fprintf(&b, "Printed by `make bench` on %s: medians of %d rounds in which everyone had a turn. A share is that of the f32 multiply-adds or,\n", processor(), t.rounds)
 	b.WriteString("where figures are GB/s, of the reading speed that the same threads reached between the runs. Peers' figures count the same work.\n")
 	fmt.Fprintf(&b, "memc was compared with the float64 interpreter before %d of the cases, largest error %.1e", t.checks, t.farthest)
 	if t.unsure > 0 {
 		fmt.Fprintf(&b, "; %d were too large for that", t.unsure)
 	}
 	b.WriteString(".\n\n")
-	fmt.Fprintf(&b, "| work | sizes | threads | tokens/s | memc | share |%s memc / best peer |\n", cells(names))
-	fmt.Fprintf(&b, "|---|---|--:|--:|--:|--:|%s--:|\n", strings.Repeat("--:|", len(names)))
+	fmt.Fprintf(&b, "| work | sizes | target | threads | tokens/s | memc | share |%s memc / best peer |\n", cells(names))
+	fmt.Fprintf(&b, "|---|---|---|--:|--:|--:|--:|%s--:|\n", strings.Repeat("--:|", len(names)))
 	for _, r := range t.rows {
 		r.write(&b, names)
 	}
@@ -165,7 +170,7 @@ func (r *row) write(b *strings.Builder, names []string) {
 	if best > 0 {
 		ratio = fmt.Sprintf("%.2f", best/m.Median)
 	}
-	fmt.Fprintf(b, "| %s | %s | %d | %s | %s %s | %s |%s %s |\n", r.work, r.sizes, r.threads, speed(float64(m.Tokens)/m.Median), speed(work/m.Median/1e9), unit, share, cells(others), ratio)
+	fmt.Fprintf(b, "| %s | %s | %s | %d | %s | %s %s | %s |%s %s |\n", r.work, r.sizes, r.target, r.threads, speed(float64(m.Tokens)/m.Median), speed(work/m.Median/1e9), unit, share, cells(others), ratio)
 }
 
 // speed has three digits or whole numbers.

@@ -15,12 +15,13 @@
 // the whole expression in registers; those that follow each other on tiles of
 // one shape run together. Products run in register tiles, one chain
 // of fused multiply-adds over k for each element, so that a result does not
-// depend on tile sizes, valid counts, views or workers. Nothing outside a
+// depend on tile sizes, valid counts, views or workers; in matrix tiles the chain
+// is one of groups of 32, where the statement allows it. Nothing outside a
 // tile's valid region is ever stored to a buffer; up to 64 bytes behind a
 // buffer may be read.
 //
 // The floating-point environment is left alone: denormal numbers count, and
-// rounding is to nearest.
+// rounding is to nearest. Matrix tiles take denormal parts as 0.
 package amd64
 
 import "slices"
