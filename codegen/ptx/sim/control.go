@@ -79,8 +79,8 @@ func (x *build) warpBarrier() {
 	}
 }
 
-// prefetch has no effect but the check of its address; a prefetch of an address
-// that is in no allocation does nothing on a GPU.
+// prefetch has no effect here, nor has one of an address that is in no allocation
+// on a GPU.
 func (x *build) prefetch() {
 	x.drop("global", "L1", "L2", "L2::evict_last", "L2::evict_normal")
 	x.plain()
