@@ -21,7 +21,7 @@ DIRS          := $(GO) list -f '{{.Dir}}' ./...
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check fuzz bench bench-models bench-docs bench-gpu bench-gpu-peers bench-peers lines vuln clean go llvm ptxas
+.PHONY: help build demo test check fuzz bench bench-models bench-docs bench-gpu bench-gpu-peers bench-peers ptx-docs lines vuln clean go llvm ptxas
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-docs: llvm build ## times all of it and writes docs/performance.md
 
 bench-gpu: build ## times memc on an NVIDIA GPU beside PyTorch on it and prints a table; says what it could not run
 	PYTHONPATH="$(PEERS)/python-gpu:$$PYTHONPATH" python3 bench/gpu.py $(BENCH)
+
+ptx-docs: build ptxas ## registers, spills and shared memory of PTX kernels, written into docs/performance.md
+	PATH="$(CUDA):$$PATH" $(GO) run ./bench/ptx -write docs/performance.md
 
 bench-gpu-peers: ## installs PyTorch with CUDA, the peer of make bench-gpu
 	python3 -m pip install -q --upgrade --target $(PEERS)/python-gpu torch

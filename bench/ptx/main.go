@@ -1,0 +1,116 @@
+// Ptx prints what NVIDIA's assembler says of the kernels of specs/bench and of a
+// large model: registers, spills and shared memory, as one Markdown table. It
+// needs ptxas and no GPU.
+//
+//	go run ./bench/ptx [-memc bin/memc] [-target sm_80] [-write FILE]
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+
+	"github.com/memc-lang/memc/codegen/ptx"
+)
+
+var (
+	memc    = flag.String("memc", "bin/memc", "the memc to compile with")
+	target  = flag.String("target", "sm_80", "what to compile and assemble for")
+	writeTo = flag.String("write", "", "put the table into this file, between the lines that begin and end it")
+)
+
+// cases are what is compiled: a name, and the arguments of memc dump.
+var cases = []struct{ name, args string }{
+	{"contract", `specs/bench/contract.spec --set K=4096 --set N=4096`},
+	{"contract, bf16 weights", `specs/bench/contract.spec --set K=4096 --set N=4096 --set weights="bf16"`},
+	{"attend, head size 64", `specs/bench/attend.spec --set heads=16 --set kv_heads=16 --set head_dim=64 --set window=1024`},
+	{"attend, head size 128", `specs/bench/attend.spec --set heads=16 --set kv_heads=16 --set head_dim=128 --set window=1024`},
+	{"recur", `specs/bench/recur.spec --set heads=4 --set dim=256 --set hidden=256 --set chunk=2048`},
+	{"hybrid", `specs/bench/hybrid.spec --set heads=4 --set kv_heads=4 --set head_dim=128 --set window=1024 --set dim=256 --set hidden=256 --set chunk=512`},
+	{"0.6B model", `specs/allmem.spec --config bench/qwen3-0.6b-allmem.json --set window=4096 --set weights="bf16" --cache bf16`},
+}
+
+func main() {
+	flag.Parse()
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "ptx:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	path, err := ptx.FindPtxas("")
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "Printed by `make ptx-docs`: what `ptxas -v` says for %s. Shared memory and scratch are bytes of a CTA, spills bytes of a thread.\n\n", *target)
+	b.WriteString("| work | kernel | threads | registers | spilled | shared | scratch |\n|---|---|---|---|---|---|---|\n")
+	for _, c := range cases {
+		if err := rows(&b, path, c.name, strings.Fields(c.args)); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	if *writeTo == "" {
+		fmt.Print(b.String())
+		return nil
+	}
+	return replace(*writeTo, b.String())
+}
+
+// head is the comment above an entry (see codegen/ptx).
+var head = regexp.MustCompile(`(?m)^// (\w+): (\d+) threads, (\d+) bytes shared, (\d+) bytes of scratch a CTA$`)
+
+// rows adds the rows of one case: the kernels that compute something.
+func rows(b *strings.Builder, path, name string, args []string) error {
+	cmd := exec.Command(*memc, append([]string{"dump", "--level", "ptx", "--target", *target}, args...)...)
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
+	}
+	a, err := ptx.Assemble(context.Background(), path, string(text), *target)
+	if err != nil {
+		return err
+	}
+	for _, w := range a.Warnings {
+		return fmt.Errorf("ptxas warns: %s", w)
+	}
+	use := map[string]ptx.Usage{}
+	for _, u := range a.Usage {
+		use[u.Name] = u
+	}
+	for _, m := range head.FindAllStringSubmatch(string(text), -1) {
+		if strings.HasPrefix(m[1], "copy") || strings.HasPrefix(m[1], "commit") {
+			continue
+		}
+		u := use[m[1]]
+		fmt.Fprintf(b, "| %s | `%s` | %s | %d | %d | %s | %s |\n", name, m[1], m[2], u.Registers, u.SpillStore+u.SpillLoad, m[3], m[4])
+	}
+	return nil
+}
+
+// The lines of a document that the table stands between.
+const (
+	begins = "<!-- begin: registers of PTX kernels -->\n"
+	ends   = "<!-- end: registers of PTX kernels -->\n"
+)
+
+// replace puts text between the two lines of a file.
+func replace(file, text string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	front, rest, ok := bytes.Cut(b, []byte(begins))
+	_, tail, end := bytes.Cut(rest, []byte(ends))
+	if !ok || !end {
+		return fmt.Errorf("%s lacks the lines %q and %q", file, begins, ends)
+	}
+	return os.WriteFile(file, bytes.Join([][]byte{front, []byte(begins + text + ends), tail}, nil), 0o644)
+}
