@@ -2,6 +2,7 @@ package ptx
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/memc-lang/memc/ir/ints"
@@ -106,7 +107,11 @@ func (p *printer) stmt(s kernel.Stmt) {
 		return
 	}
 	reads, writes := p.inMemory(s)
-	if p.busy.meets(reads, writes) {
+	taken := writes
+	for _, t := range writes {
+		taken = append(slices.Clip(taken), p.alias[t]...)
+	}
+	if p.busy.meets(reads, taken) {
 		p.barrier()
 	}
 	p.busy.add(reads, writes)
@@ -144,6 +149,7 @@ func (p *printer) stmt(s kernel.Stmt) {
 	case *kernel.Paste:
 		p.paste(s)
 	}
+	p.busy.add(reads, writes) // again: a barrier inside forgets what came behind it
 }
 
 func (p *printer) anyLoad(s *kernel.Load) {

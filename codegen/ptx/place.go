@@ -79,7 +79,8 @@ type placement struct {
 	at      map[*kernel.Tile]place
 	parts   []partPlan
 	warps   int
-	shared  int // bytes
+	alias   map[*kernel.Tile][]*kernel.Tile // tiles that share memory with one
+	shared  int                             // bytes
 	scratch int
 }
 
@@ -148,6 +149,15 @@ func arrange(k *kernel.Kernel, limit int, plain bool) placement {
 		p.at[t] = pl
 	}
 	p.fit()
+	p.alias = map[*kernel.Tile][]*kernel.Tile{}
+	for _, a := range k.Tiles {
+		for _, b := range k.Tiles {
+			x, y := p.at[a], p.at[b]
+			if a != b && x.inMemory() && x.home == y.home && len(p.uses[a]) > 0 && len(p.uses[b]) > 0 && x.offset < y.offset+p.room(b) && y.offset < x.offset+p.room(a) {
+				p.alias[a] = append(p.alias[a], b)
+			}
+		}
+	}
 	return p.placement
 }
 
@@ -436,7 +446,9 @@ func (p *placer) life(t *kernel.Tile) (lo, hi int) {
 			e := p.ends[f]
 			outside := slices.ContainsFunc(us, func(b access) bool { return b.at < e[0] || b.at > e[1] })
 			first := us[slices.IndexFunc(us, func(b access) bool { return b.at >= e[0] })]
-			if outside || !first.write {
+			// Written under a condition, it may be that of an earlier turn.
+			scattered := slices.ContainsFunc(us, func(b access) bool { return b.at >= e[0] && b.at <= e[1] && b.body != first.body })
+			if outside || !first.write || scattered {
 				lo, hi = min(lo, e[0]), max(hi, e[1])
 			}
 		}
@@ -671,37 +683,67 @@ func (p *placer) fit() {
 			pp.stages = 0
 		}
 		for {
-			total := first + pp.exchange + pp.stages*stream
-			for _, t := range mine {
-				if pl := p.at[t]; pl.home == atShared {
-					total += pl.copies * pl.bytes()
-				}
-			}
-			if total <= p.limit || !p.shrink(pp, mine, total-p.limit) {
+			total := first + pp.exchange + pp.stages*stream + p.pack(mine, atShared, 0)
+			if total <= p.limit || !p.shrink(pp, mine) {
 				break
 			}
 		}
 		pp.at = first
 		pp.stream = first + pp.exchange
-		next := pp.stream + pp.stages*stream
-		scratch := scratch0
-		for _, t := range mine {
-			pl := p.at[t]
-			switch pl.home {
-			case atShared:
-				pl.offset, next = next, next+pl.copies*pl.bytes()
-			case atScratch:
-				pl.offset, scratch = scratch, scratch+pl.bytes()
-			}
-			p.at[t] = pl
-		}
-		p.shared, p.scratch = max(p.shared, next), max(p.scratch, scratch)
+		near := pp.stream + pp.stages*stream
+		p.shared = max(p.shared, near+p.pack(mine, atShared, near))
+		p.scratch = max(p.scratch, scratch0+p.pack(mine, atScratch, scratch0))
 	}
+}
+
+// pack gives the tiles of one home their offsets, from one on, and the bytes that
+// they take: those that are never alive at one time may share them. Large ones
+// come first.
+func (p *placer) pack(tiles []*kernel.Tile, h home, from int) int {
+	var here []*kernel.Tile
+	for _, t := range tiles {
+		if p.at[t].home == h {
+			here = append(here, t)
+		}
+	}
+	slices.SortStableFunc(here, func(a, b *kernel.Tile) int { return cmp.Compare(p.room(b), p.room(a)) })
+	end := from
+	for i, t := range here {
+		at := from
+		for again := true; again; {
+			again = false
+			for _, o := range here[:i] {
+				if begin := p.at[o].offset; p.together(t, o) && at < begin+p.room(o) && begin < at+p.room(t) {
+					at, again = begin+p.room(o), true
+				}
+			}
+		}
+		pl := p.at[t]
+		pl.offset = at
+		p.at[t] = pl
+		end = max(end, at+p.room(t))
+	}
+	return end - from
+}
+
+func (p *placer) room(t *kernel.Tile) int { return p.at[t].copies * p.at[t].bytes() }
+
+// together reports whether two tiles have values that count at one time. One that
+// is padded keeps its zeros, and one with two copies is filled ahead of its turn.
+func (p *placer) together(a, b *kernel.Tile) bool {
+	for _, t := range []*kernel.Tile{a, b} {
+		if p.at[t].padded || p.at[t].copies > 1 {
+			return true
+		}
+	}
+	al, ah := p.life(a)
+	bl, bh := p.life(b)
+	return al <= bh && bl <= ah
 }
 
 // shrink makes a part's tiles smaller: fewer stages, one copy, the largest tile
 // to scratch.
-func (p *placer) shrink(pp *partPlan, mine []*kernel.Tile, over int) bool {
+func (p *placer) shrink(pp *partPlan, mine []*kernel.Tile) bool {
 	if pp.stages > 2 {
 		pp.stages--
 		return true
@@ -711,7 +753,7 @@ func (p *placer) shrink(pp *partPlan, mine []*kernel.Tile, over int) bool {
 			if t == nil || p.at[t].home != atShared {
 				return -1
 			}
-			return p.at[t].copies * p.at[t].bytes()
+			return p.room(t)
 		}
 		return cmp.Compare(room(a), room(b))
 	})

@@ -172,6 +172,7 @@ type printer struct {
 	c       code
 	tables  *tableSet
 	at      map[*kernel.Tile]place
+	alias   map[*kernel.Tile][]*kernel.Tile
 	parts   []partPlan
 	plan    *partPlan                  // of the part at hand
 	plain   bool                       // no tile is in registers, no product on tensor cores
@@ -198,6 +199,7 @@ func (p *printer) kernel(t target) (Info, error) {
 		placed, p.plain = arrange(p.k, t.shared, true), true
 	}
 	shared, scratch := placed.shared, placed.scratch
+	p.alias = placed.alias
 	p.at, p.parts, p.threads, p.steps = placed.at, placed.parts, 32*placed.warps, stepsOf(p.k)
 	p.regs, p.moving, p.begun = map[*kernel.Tile][]operand{}, map[*kernel.Tile]operand{}, map[*kernel.Load]bool{}
 	p.push()

@@ -142,7 +142,6 @@ func (p *printer) streamed(s *kernel.Dot, w *warpTile, f flow, row, col operand)
 	c.depth--
 	c.onlyIf(c.p("setp.lt.s32", n, imm(int64(steps))), "bra", body)
 	p.busy, p.pending = hazards{}, false
-	p.busy.add([]*kernel.Tile{nil}, nil)
 }
 
 // feedOf is one step's copy of an operand: rows and columns beyond the tile, and
