@@ -88,7 +88,7 @@ type placement struct {
 // a thread has 255 registers, of which products and addresses need the rest.
 const (
 	mostHeld  = 64
-	mostAlive = 180
+	mostAlive = 164
 )
 
 // access is one use of a tile.
@@ -481,7 +481,7 @@ const small = 16 << 10
 func (p *placer) sources() {
 	for _, t := range p.k.Tiles {
 		dots, alone := p.products(t)
-		if !alone || p.at[t].home != atShared || tileSize(t) <= small {
+		if !alone || p.at[t].home != atShared || tileSize(t) <= small || p.partOf(t) < 0 {
 			continue
 		}
 		var load *access
@@ -508,7 +508,8 @@ func (p *placer) sources() {
 
 // streams reports whether a product can take t step by step.
 func (p *placer) streams(d *kernel.Dot, t *kernel.Tile) bool {
-	if p.at[d.Dst].home != atRegs || p.at[d.A].home == atRegs || d.A == d.B {
+	sp := p.parts[p.partOf(t)].spread
+	if 4*sp.blocks(d.Dst)*sp.pieces(d.Dst) > mostHeld || p.at[d.A].home == atRegs || d.A == d.B {
 		return false
 	}
 	k, valid := t.Cols, t.ValidCols

@@ -40,6 +40,7 @@ type warpTile struct {
 	blocks, pieces int
 	sums           []operand
 	group          int
+	rows, cols     int // that all warps together reach
 }
 
 // quadOf is the accumulator at (block, piece).
@@ -106,33 +107,50 @@ func (c *code) expand(x, y operand, terms int) []operand {
 
 // product computes Dst = A·B or Dst += A·B on tensor cores.
 func (p *printer) product(s *kernel.Dot) {
-	if p.at[s.Dst].home == atRegs {
-		p.productHeld(s)
+	f := streamOf(s, p.at, p.plan.spread)
+	if p.at[s.Dst].home != atRegs && f.bytes == 0 {
+		p.productStored(s)
 		return
 	}
-	p.productStored(s)
+	p.productSpread(s, f)
 }
 
-// productHeld has its sums in registers: a warp computes its piece of the tile.
-func (p *printer) productHeld(s *kernel.Dot) {
-	c := &p.c
-	w := &warpTile{p.plan.blocks(s.Dst), p.plan.pieces(s.Dst), p.heldIn(s.Dst), grouped(s)}
-	if !s.Acc {
-		for _, r := range w.sums {
-			c.op("mov.f32", r, num(0))
-		}
-	}
+// productSpread has all its sums in registers at once: a warp computes its piece
+// of the tile, which may go to memory then.
+func (p *printer) productSpread(s *kernel.Dot, f flow) {
+	c, sp := &p.c, p.plan.spread
+	w := &warpTile{blocks: sp.blocks(s.Dst), pieces: sp.pieces(s.Dst), group: grouped(s)}
+	w.rows, w.cols = 16*w.blocks*sp.down, 8*w.pieces*sp.across
 	row := p.once("#top."+imm(int64(w.blocks)).text, func() operand { return c.r("mul.lo.s32", p.warpRow(), imm(int64(16*w.blocks))) })
 	col := p.once("#left."+imm(int64(w.pieces)).text, func() operand { return c.r("mul.lo.s32", p.warpCol(), imm(int64(8*w.pieces))) })
-	if st := streamOf(s, p.at, p.plan.spread); st.bytes > 0 {
-		p.streamed(s, w, st, row, col)
-		return
+	stored := p.at[s.Dst].home != atRegs
+	if stored {
+		for range 4 * w.blocks * w.pieces {
+			w.sums = append(w.sums, c.f("mov.f32", num(0)))
+		}
+		if s.Acc {
+			p.sumsOf(s.Dst, w, row, col, false)
+		}
+	} else {
+		w.sums = p.heldIn(s.Dst)
+		if !s.Acc {
+			for _, r := range w.sums {
+				c.op("mov.f32", r, num(0))
+			}
+		}
 	}
-	p.sumTerms(s, w, p.side(s, true, row), p.side(s, false, col))
+	if f.bytes > 0 {
+		p.streamed(s, w, f, row, col)
+	} else {
+		p.sumTerms(s, w, p.side(s, true, row), p.side(s, false, col))
+	}
+	if stored {
+		p.sumsOf(s.Dst, w, row, col, true)
+	}
 }
 
 // unrolled is the most terms of a product whose steps are written out.
-const unrolled = 64
+const unrolled = 32
 
 // sumTerms walks over all terms of a product of tiles.
 func (p *printer) sumTerms(s *kernel.Dot, w *warpTile, a, b *side) {
@@ -169,6 +187,7 @@ func (p *printer) productStored(s *kernel.Dot) {
 	high, wide := 16*w.blocks, 8*w.pieces
 	across := (n + wide - 1) / wide
 	all := (m + high - 1) / high * across
+	w.rows, w.cols = up(m, high), up(n, wide)
 	e := c.r("mov.u32", p.warp())
 	body, end := c.mark("piece"), c.mark("end")
 	c.here(body)
@@ -204,7 +223,7 @@ func (c *code) register(a operand) operand {
 func (p *printer) sumsOf(t *kernel.Tile, w *warpTile, row, col operand, write bool) {
 	c, pl := &p.c, p.at[t]
 	rows, cols := p.rows(t), p.cols(t)
-	m, n := (t.Rows+16*w.blocks-1)/(16*w.blocks)*16*w.blocks, (t.Cols+8*w.pieces-1)/(8*w.pieces)*8*w.pieces
+	m, n := w.rows, w.cols
 	pairs := t.Cols%2 == 0 && t.ValidCols == nil && pl.ld%2 == 0 && !pl.flip
 	firstRow := c.r("add.s32", row, p.quad())
 	firstCol := c.r("add.s32", col, c.r("shl.b32", p.inQuad(), imm(1)))

@@ -123,3 +123,53 @@ func TestAssemblerTakesTensorKernels(t *testing.T) {
 		}
 	}
 }
+
+// A row's product does not depend on the rows beside it, to the bit.
+func TestRowsOfProductsAreAlone(t *testing.T) {
+	for _, bf16 := range []bool{false, true} {
+		k := tensorKernels(t, "contract.kernel", 64, bf16)[0]
+		const rows, last = 40, 39
+		whole := fill(k, rows, rand.New(rand.NewSource(8)), 1)
+		one := clone(whole)
+		copy(one[0][:4*256], whole[0][4*256*last:]) // the last row comes alone, as the first
+		simulate(t, "sm_80", k, whole, []int64{rows}, 2)
+		simulate(t, "sm_80", k, one, []int64{1}, 2)
+		if got, want := string(one[2][:4*512]), string(whole[2][4*512*last:4*512*rows]); got != want {
+			t.Errorf("bf16 %v: a row alone gives other bits", bf16)
+		}
+	}
+}
+
+// A matrix by a vector, and a vector by a matrix: what comes from buffers step by
+// step is summed where its sums are no tile of registers.
+func TestProductsOfVectors(t *testing.T) {
+	ks, err := kernel.Parse(`kernel vectors(w: bf16[200,160], x: f32[160], y: f32[200] write, z: f32[160] write, v: f32[128]) ints() {
+  tile a: f32[128,160] rows min(128, 200 - i)
+  tile b: f32[160,1]
+  tile s: f32[128,1] rows min(128, 200 - i)
+  tile d: f32[1,128]
+  tile e: f32[128,160]
+  tile f: f32[1,160]
+  part grid(i: 200 step 128) {
+    a = load w[i + r, c] // v.spec:1 w
+    b = load x[r] // v.spec:1 x
+    s = dot(a, b by 32) // v.spec:2 y
+    store y[i + r] = s // v.spec:2 y
+  }
+  part grid() {
+    d = load v[c] // v.spec:1 v
+    e = load w[r, c] // v.spec:1 w
+    f = dot(d, e by 8) // v.spec:3 z
+    store z[c] = f // v.spec:3 z
+  }
+}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := ks[0]
+	if m := mustPrint(t, "sm_80", k); m.Kernels[0].Scratch > 0 || strings.Count(m.Text, " its buffer ") != 2 {
+		t.Errorf("the matrices are not taken from their buffers:\n%.2000s", m.Text)
+	}
+	agree(t, "sm_80", k, fill(k, 0, rand.New(rand.NewSource(5)), 1), nil, 3, 1e-5)
+}
