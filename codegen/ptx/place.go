@@ -91,6 +91,9 @@ const (
 	mostAlive = 164
 )
 
+// fewSums are so few sums of a product that they need no place of their own.
+const fewSums = 16
+
 // access is one use of a tile.
 type access struct {
 	s     kernel.Stmt
@@ -509,7 +512,7 @@ func (p *placer) sources() {
 // streams reports whether a product can take t step by step.
 func (p *placer) streams(d *kernel.Dot, t *kernel.Tile) bool {
 	sp := p.parts[p.partOf(t)].spread
-	if 4*sp.blocks(d.Dst)*sp.pieces(d.Dst) > mostHeld || p.at[d.A].home == atRegs || d.A == d.B {
+	if p.at[d.Dst].home != atRegs && 4*sp.blocks(d.Dst)*sp.pieces(d.Dst) > fewSums || p.at[d.A].home == atRegs || d.A == d.B {
 		return false
 	}
 	k, valid := t.Cols, t.ValidCols
@@ -606,8 +609,9 @@ func (p *placer) size(t *kernel.Tile, pl *place, dots []*kernel.Dot) {
 	for _, d := range dots {
 		sp := p.parts[max(0, p.partOf(t))].spread
 		kRows := t == d.A && d.TransA || t == d.B && !d.TransB
+		f := streamOf(d, p.at, sp)
 		other := 32 * max(1, (16*sp.down+31)/32)
-		if p.at[d.Dst].home == atRegs {
+		if p.at[d.Dst].home == atRegs || f.bytes > 0 {
 			other = 16 * sp.down
 			if t == d.B {
 				other = 16 * ((8*sp.across + 15) / 16)
@@ -617,7 +621,7 @@ func (p *placer) size(t *kernel.Tile, pl *place, dots []*kernel.Dot) {
 			other = max(32, 16*sp.down, 16*sp.across)
 		}
 		terms := 16
-		if f := streamOf(d, p.at, sp); f.bytes > 0 {
+		if f.bytes > 0 {
 			terms = f.k
 		}
 		if kRows {
