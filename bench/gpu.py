@@ -13,7 +13,8 @@ and no figure is filled in.
 Seconds of memc's products, attention and memory are those of its kernels, by
 events around each launch, as the inputs of the peers lie on the GPU too; those
 of decoding are of whole calls. memc reads and writes f32 rows, with weights or
-keys and values in bf16; the peers' tensors are bf16 throughout. Operations are
+keys and values in bf16, and rounds the operands of products to bf16 (--products);
+the peers' tensors are bf16 throughout. Operations are
 those that the mathematics needs, counted by memc, for both.
 """
 
@@ -45,7 +46,7 @@ def settings(**values):
 
 def kernels(target, spec, tokens, slab, *more):
     """Seconds on the GPU, and operations, of one call."""
-    r = memc("bench", spec, "--target", target, "--tokens", tokens, "--slab", slab, "--repeat", 5, *more)
+    r = memc("bench", spec, "--target", target, "--tokens", tokens, "--slab", slab, "--repeat", 5, "--products", "bf16", *more)
     if r.get("check", {}).get("rows", 0) == 0:
         raise RuntimeError("memc has not compared its results: " + r.get("check", {}).get("why", "no reason given"))
     return sum(k["seconds"] for k in r["kernels"]), r["flops"]
@@ -245,7 +246,7 @@ def main():
         ]
         for streams in (1, 32):
             for target in targets:
-                got, no = attempt(memc, "bench", *model, "--target", target, "--decode", 8 if small else 64, "--batch", streams, "--check", 2)
+                got, no = attempt(memc, "bench", *model, "--target", target, "--decode", 8 if small else 64, "--batch", streams, "--products", "bf16", "--check", 2)
                 if got is None:
                     table.row(str(streams), target, table.missing(f"memc {target}", no), "", "", "")
                     continue

@@ -2,6 +2,7 @@ package amd64
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/types"
@@ -53,52 +54,43 @@ func (m *module) squareRow(key squareKey) *ir.Func {
 	columns := func(v value.Value, wide int) {
 		var from []value.Value
 		for w := range wide {
+			if w%2 == 1 && key.perPanel%2 == 0 { // beside the one before
+				from = append(from, f.at(from[w-1], c64(lanes*int64(key.elem.Size()))))
+				continue
+			}
 			from = append(from, p.column(f.add(v, c64(int64(w)))))
 		}
 		out := f.at(dst, f.mul(v, c64(lanes*4)))
-		// step adds the products of some ks to their chains: for each vector and
-		// pair, one of the first and one of the second 16.
-		step := func(chains []value.Value, ks ...value.Value) []value.Value {
-			next := make([]value.Value, len(chains))
-			copy(next, chains)
-			for h, k := range ks {
+		// half adds up the products of so many ks: a chain for each vector and pair.
+		half := func(k, n value.Value) []value.Value {
+			chains := make([]value.Value, len(pairs)*wide)
+			for i := range chains {
+				chains[i] = vnum(0)
+			}
+			return f.loop(c64(0), n, 1, chains, func(j value.Value, chains []value.Value) (next []value.Value) {
+				k := f.add(k, j)
 				var x []value.Value
 				for i := range parts {
 					x = append(x, f.splat(f.load(f32, parts[i], f.mul(k, c64(4)))))
 				}
 				for w := range wide {
 					row := f.at(from[w], f.mul(k, bStep))
-					if w == 0 || key.elem == kernel.F32 {
+					if w%2 == 0 || key.elem == kernel.F32 {
 						f.prefetch(row, fetch)
 					}
 					y := f.floatsOf(f.load(vectorOf(key.elem), row, c64(0)), key.right)
 					for n, ij := range pairs {
-						c := (w*len(pairs)+n)*2 + h
-						next[c] = f.fma(x[ij[0]], y[ij[1]], next[c])
+						next = append(next, f.fma(x[ij[0]], y[ij[1]], chains[w*len(pairs)+n]))
 					}
 				}
-			}
-			return next
-		}
-		group := func(k, two, one value.Value, sums []value.Value) []value.Value {
-			chains := make([]value.Value, 2*len(pairs)*wide)
-			for i := range chains {
-				chains[i] = vnum(0)
-			}
-			chains = f.loop(c64(0), two, 1, chains, func(j value.Value, c []value.Value) []value.Value {
-				k := f.add(k, j)
-				return step(c, k, f.add(k, c64(lanes)))
+				return next
 			})
-			if one != nil {
-				chains = f.loop(two, one, 1, chains, func(j value.Value, c []value.Value) []value.Value { return step(c, f.add(k, j)) })
-			}
-			next := make([]value.Value, wide)
-			for w := range next {
-				next[w] = sums[w]
-				for n := range pairs {
-					c := (w*len(pairs) + n) * 2
-					next[w] = f.bin(fadd, next[w], f.bin(fadd, chains[c], chains[c+1]))
-				}
+		}
+		group := func(k, first, second value.Value, sums []value.Value) []value.Value {
+			a, b := half(k, first), half(f.add(k, c64(lanes)), second)
+			next := slices.Clone(sums)
+			for i := range a {
+				next[i/len(pairs)] = f.bin(fadd, next[i/len(pairs)], f.bin(fadd, a[i], b[i]))
 			}
 			return next
 		}
@@ -109,25 +101,23 @@ func (m *module) squareRow(key squareKey) *ir.Func {
 		}
 		whole := f.bin(and, depth, c64(-deep))
 		sums = f.loop(c64(0), whole, deep, sums, func(k value.Value, sums []value.Value) []value.Value {
-			return group(k, c64(lanes), nil, sums)
+			return group(k, c64(lanes), c64(lanes), sums)
 		})
 		// What is behind the last whole group: a loop of one turn, or none.
 		rest := f.sub(depth, whole)
 		sums = f.loop(whole, depth, deep, sums, func(k value.Value, sums []value.Value) []value.Value {
-			return group(k, f.smax(f.sub(rest, c64(lanes)), c64(0)), f.smin(rest, c64(lanes)), sums)
+			return group(k, f.smin(rest, c64(lanes)), f.smax(f.sub(rest, c64(lanes)), c64(0)), sums)
 		})
 		for w, s := range sums {
 			f.store(s, out, c64(int64(w)*lanes*4))
 		}
 	}
-	wide := 1
-	if key.right == 1 {
-		wide = 2 // chains enough to hide an addition's latency
-	}
-	even := f.bin(and, vecs, c64(-int64(wide)))
-	f.count(c64(0), even, int64(wide), func(v value.Value) { columns(v, wide) })
-	if wide > 1 {
-		f.count(even, vecs, 1, func(v value.Value) { columns(v, 1) })
+	// Several panels at a time: memory gives more to several readers in turn.
+	var done value.Value = c64(0)
+	for _, wide := range []int{min(8, 24/len(pairs)), 2, 1} {
+		end := f.add(done, f.bin(and, f.sub(vecs, done), c64(-int64(wide))))
+		f.count(done, end, int64(wide), func(v value.Value) { columns(v, wide) })
+		done = end
 	}
 	f.ret()
 	return f.f
