@@ -18,8 +18,8 @@ import (
 // instruction adds the product of 16 x 32 and 32 x 16 bf16 numbers to 16 x 16 f32
 // sums. An f32 is the exact sum of three bf16 numbers, its parts, so that a
 // product of f32 takes as many products as pairs of parts matter: those of the
-// leading bits, and of others down to 2^-16 of them. What is left out is as large
-// as what rounding an f32 loses. Elements of bf16 are one part, of f16 two.
+// leading bits, and of others down to 2^-18 of them. What is left out is less than
+// what rounding an f32 loses. Elements of bf16 are one part, of f16 two.
 //
 // Each operand is laid out in squares of 1 KiB, the tiles as the processor loads
 // them:
@@ -62,7 +62,9 @@ func (p pairing) pairs() (ps [][2]int) {
 func (p pairing) piece() int64 { return [...]int64{0, 512, 256, 256}[p.right] }
 
 // bitsOf gives words whose upper halves are bf16 numbers that add up to x: n of
-// them, exact for three. A single one is x rounded, and its lower half is 0.
+// them, exact for three, each but the last the nearest to what it stands for, so
+// that what is left over has as few bits as can be. A single one is x rounded, and
+// its lower half is 0.
 func (f *fn) bitsOf(x value.Value, n int) (words []value.Value) {
 	if n == 1 {
 		b := f.bits(x)
@@ -73,10 +75,11 @@ func (f *fn) bitsOf(x value.Value, n int) (words []value.Value) {
 	}
 	for i := range n {
 		w := f.bits(x)
-		words = append(words, w)
 		if i < n-1 {
+			w = f.add(w, vint(v32, 1<<15))
 			x = f.bin(fsub, x, f.float(f.bin(and, w, vint(v32, -1<<16))))
 		}
+		words = append(words, w)
 	}
 	return words
 }

@@ -61,6 +61,9 @@ func (m *module) squareRow(key squareKey) *ir.Func {
 			from = append(from, p.column(f.add(v, c64(int64(w)))))
 		}
 		out := f.at(dst, f.mul(v, c64(lanes*4)))
+		// A word holds two columns of bf16: two instructions make f32 of 32 columns,
+		// the even ones and the odd ones, which the sums keep apart until the end.
+		mixed := key.elem == kernel.BF16 && wide%2 == 0 && key.perPanel%2 == 0
 		// half adds up the products of so many ks: a chain for each vector and pair.
 		half := func(k, n value.Value) []value.Value {
 			chains := make([]value.Value, len(pairs)*wide)
@@ -73,12 +76,19 @@ func (m *module) squareRow(key squareKey) *ir.Func {
 				for i := range parts {
 					x = append(x, f.splat(f.load(f32, parts[i], f.mul(k, c64(4)))))
 				}
+				var y []value.Value // of the vector, and of the next one where they lie mixed
 				for w := range wide {
-					row := f.at(from[w], f.mul(k, bStep))
-					if w%2 == 0 || key.elem == kernel.F32 {
+					switch row := f.at(from[w], f.mul(k, bStep)); {
+					case mixed && w%2 == 1:
+						y = y[1:]
+					case mixed:
 						f.prefetch(row, fetch)
+						x := f.load(v32, row, c64(0))
+						y = []value.Value{f.float(f.bin(shl, x, vint(v32, 16))), f.float(f.bin(and, x, vint(v32, -1<<16)))}
+					default:
+						f.prefetch(row, fetch)
+						y = f.floatsOf(f.load(vectorOf(key.elem), row, c64(0)), key.right)
 					}
-					y := f.floatsOf(f.load(vectorOf(key.elem), row, c64(0)), key.right)
 					for n, ij := range pairs {
 						next = append(next, f.fma(x[ij[0]], y[ij[1]], chains[w*len(pairs)+n]))
 					}
@@ -94,10 +104,15 @@ func (m *module) squareRow(key squareKey) *ir.Func {
 			}
 			return next
 		}
-		var zero, sums []value.Value
-		for w := range wide {
-			zero = append(zero, vnum(0))
-			sums = append(sums, f.merge(acc, func() value.Value { return f.load(vf32, out, c64(int64(w)*lanes*4)) }, zero[w]))
+		sums := make([]value.Value, wide)
+		for w := range sums {
+			sums[w] = f.merge(acc, func() value.Value { return f.load(vf32, out, c64(int64(w)*lanes*4)) }, vnum(0))
+		}
+		if mixed {
+			for w := 0; w < wide; w += 2 {
+				a, b := sums[w], sums[w+1]
+				sums[w], sums[w+1] = f.shuffle(a, b, func(i int) int { return 2 * i }), f.shuffle(a, b, func(i int) int { return 2*i + 1 })
+			}
 		}
 		whole := f.bin(and, depth, c64(-deep))
 		sums = f.loop(c64(0), whole, deep, sums, func(k value.Value, sums []value.Value) []value.Value {
@@ -108,6 +123,13 @@ func (m *module) squareRow(key squareKey) *ir.Func {
 		sums = f.loop(whole, depth, deep, sums, func(k value.Value, sums []value.Value) []value.Value {
 			return group(k, f.smin(rest, c64(lanes)), f.smax(f.sub(rest, c64(lanes)), c64(0)), sums)
 		})
+		if mixed {
+			for w := 0; w < wide; w += 2 {
+				a, b := sums[w], sums[w+1]
+				weave := func(i int) int { return i/2 + i%2*lanes }
+				sums[w], sums[w+1] = f.shuffle(a, b, weave), f.shuffle(a, b, func(i int) int { return lanes/2 + weave(i) })
+			}
+		}
 		for w, s := range sums {
 			f.store(s, out, c64(int64(w)*lanes*4))
 		}

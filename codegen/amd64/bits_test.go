@@ -14,59 +14,65 @@ import (
 // A product's bits depend on neither the number of rows, the tiles, nor on
 // whether an operand is read in place.
 func TestProductBits(t *testing.T) {
-	const k, n, rows = 640, 100, 70
 	for _, m := range machines(t) {
-		var first kernel.Memory
-		for _, c := range []struct {
-			bi, bj, bk int
-			edit       func(string) string
-		}{
-			{64, 64, 640, nil}, {64, 64, 64, nil}, {7, 96, 640, nil}, {1, 32, 160, nil}, {16, 112, 32, nil}, {64, 17, 640, nil}, {128, 128, 320, nil},
-			// Buffers that the kernel might write are copied, not viewed.
-			{64, 32, 320, func(s string) string {
-				return strings.Replace(strings.Replace(s, "640],", "640] write,", 1), "]/32,", "]/32 write,", 1)
-			}},
-			// The right operand in rows of n needs transposing.
-			{64, 64, 640, func(s string) string { return strings.Replace(s, "]/32", "]", 1) }},
-			{64, 64, 160, func(s string) string { return strings.Replace(s, "]/32", "]/16", 1) }},
-			{64, 64, 640, func(s string) string { return strings.Replace(s, "]/32", "]/64", 1) }},
-			{32, 64, 160, func(s string) string { return strings.Replace(s, "]/32", "]/24", 1) }},
-		} {
-			text := contractText(k, n, c.bi, c.bj, c.bk, "f32")
-			text = strings.Replace(text, fmt.Sprintf("wb: f32[%d,%d]", c.bj, c.bk), fmt.Sprintf("wb: f32[%d,%d] rows min(%d, %d - j)", c.bj, c.bk, c.bj, n), 1)
-			text = strings.Replace(text, fmt.Sprintf("acc: f32[%d,%d] rows min(%d, n - i)", c.bi, c.bj, c.bi),
-				fmt.Sprintf("acc: f32[%d,%d] rows min(%d, n - i) cols min(%d, %d - j)", c.bi, c.bj, c.bi, c.bj, n), 1)
-			if c.edit != nil {
-				text = c.edit(text)
-			}
-			kern := parse(t, text)[0]
-			p := compile(t, m, kern)
-			rng := rand.New(rand.NewPCG(5, 5))
-			x, w, y := kernel.NewMemory(kern.Bufs[0], rows), kernel.NewMemory(kern.Bufs[1], 0), kernel.NewMemory(kern.Bufs[2], rows)
-			for i := range int64(rows * k) {
-				x.SetFloat(kernel.F32, i, rng.NormFloat64())
-			}
-			for j := range int64(n) { // the same matrix whatever the layout
-				for i := range int64(k) {
-					at, err := kern.Bufs[1].Place(j, i)
-					if err != nil {
-						t.Fatal(err)
-					}
-					w.SetFloat(kernel.F32, at, rng.NormFloat64())
+		for _, elem := range []string{"f32", "bf16", "f16"} {
+			productBits(t, m, elem)
+		}
+	}
+}
+
+func productBits(t *testing.T, m Machine, elem string) {
+	const k, n, rows = 640, 100, 70
+	var first kernel.Memory
+	for _, c := range []struct {
+		bi, bj, bk int
+		edit       func(string) string
+	}{
+		{64, 64, 640, nil}, {64, 64, 64, nil}, {7, 96, 640, nil}, {1, 32, 160, nil}, {16, 112, 32, nil}, {64, 17, 640, nil}, {128, 128, 320, nil},
+		// Buffers that the kernel might write are copied, not viewed.
+		{64, 32, 320, func(s string) string {
+			return strings.Replace(strings.Replace(s, "640],", "640] write,", 1), "]/32,", "]/32 write,", 1)
+		}},
+		// The right operand in rows of n needs transposing.
+		{64, 64, 640, func(s string) string { return strings.Replace(s, "]/32", "]", 1) }},
+		{64, 64, 160, func(s string) string { return strings.Replace(s, "]/32", "]/16", 1) }},
+		{64, 64, 640, func(s string) string { return strings.Replace(s, "]/32", "]/64", 1) }},
+		{32, 64, 160, func(s string) string { return strings.Replace(s, "]/32", "]/24", 1) }},
+	} {
+		text := contractText(k, n, c.bi, c.bj, c.bk, elem)
+		text = strings.Replace(text, fmt.Sprintf("wb: f32[%d,%d]", c.bj, c.bk), fmt.Sprintf("wb: f32[%d,%d] rows min(%d, %d - j)", c.bj, c.bk, c.bj, n), 1)
+		text = strings.Replace(text, fmt.Sprintf("acc: f32[%d,%d] rows min(%d, n - i)", c.bi, c.bj, c.bi),
+			fmt.Sprintf("acc: f32[%d,%d] rows min(%d, n - i) cols min(%d, %d - j)", c.bi, c.bj, c.bi, c.bj, n), 1)
+		if c.edit != nil {
+			text = c.edit(text)
+		}
+		kern := parse(t, text)[0]
+		p := compile(t, m, kern)
+		rng := rand.New(rand.NewPCG(5, 5))
+		x, w, y := kernel.NewMemory(kern.Bufs[0], rows), kernel.NewMemory(kern.Bufs[1], 0), kernel.NewMemory(kern.Bufs[2], rows)
+		for i := range int64(rows * k) {
+			x.SetFloat(kernel.F32, i, rng.NormFloat64())
+		}
+		for j := range int64(n) { // the same matrix whatever the layout
+			for i := range int64(k) {
+				at, err := kern.Bufs[1].Place(j, i)
+				if err != nil {
+					t.Fatal(err)
 				}
+				w.SetFloat(kern.Bufs[1].Elem, at, rng.NormFloat64())
 			}
-			got := p.run(t, kern, []kernel.Memory{x, w, y}, []int64{rows}, 2)[2]
-			if first == nil {
-				first = got
-			}
-			if !bytes.Equal(got, first) {
-				t.Errorf("%s: tiles %d,%d,%d give other bits", m.Name, c.bi, c.bj, c.bk)
-			}
-			for _, r := range []int{0, 1, 33} { // one row alone
-				one := p.run(t, kern, []kernel.Memory{x[r*k*4:], w, y[:n*4]}, []int64{1}, 1)[2]
-				if !bytes.Equal(one, first[r*n*4:(r+1)*n*4]) {
-					t.Errorf("%s: tiles %d,%d,%d give other bits for row %d alone", m.Name, c.bi, c.bj, c.bk, r)
-				}
+		}
+		got := p.run(t, kern, []kernel.Memory{x, w, y}, []int64{rows}, 2)[2]
+		if first == nil {
+			first = got
+		}
+		if !bytes.Equal(got, first) {
+			t.Errorf("%s: tiles %d,%d,%d give other bits", m.Name, c.bi, c.bj, c.bk)
+		}
+		for _, r := range []int{0, 1, 33} { // one row alone
+			one := p.run(t, kern, []kernel.Memory{x[r*k*4:], w, y[:n*4]}, []int64{1}, 1)[2]
+			if !bytes.Equal(one, first[r*n*4:(r+1)*n*4]) {
+				t.Errorf("%s: tiles %d,%d,%d give other bits for row %d alone", m.Name, c.bi, c.bj, c.bk, r)
 			}
 		}
 	}
