@@ -67,7 +67,7 @@ bench-gpu: build ## times memc on an NVIDIA GPU beside PyTorch on it and prints 
 	PYTHONPATH="$(PEERS)/python-gpu:$$PYTHONPATH" python3 bench/gpu.py $(BENCH)
 
 ptx-docs: build ptxas ## registers, spills and shared memory of PTX kernels, written into docs/performance.md
-	PATH="$(CUDA):$$PATH" $(GO) run ./bench/ptx -write docs/performance.md
+	PATH="$(CUDA):$$PATH" $(GO) run ./bench/ptx -write docs/performance.md bench/ptx.json
 
 bench-gpu-peers: ## installs PyTorch with CUDA, the peer of make bench-gpu
 	python3 -m pip install -q --upgrade --target $(PEERS)/python-gpu torch

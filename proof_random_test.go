@@ -134,7 +134,7 @@ func (x *trial) String() string {
 
 // compileTrials assembles the kernels of all trials, each text once a target.
 func compileTrials(all []*trial) error {
-	for _, machine := range []amd64.Machine{amd64.AVX512, amd64.AVX2} {
+	for _, machine := range []amd64.Machine{amd64.AMX, amd64.AVX512, amd64.AVX2} {
 		var kernels []*kernel.Kernel
 		byText := map[string]string{}
 		for _, x := range all {

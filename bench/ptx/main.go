@@ -2,12 +2,13 @@
 // large model: registers, spills and shared memory, as one Markdown table. It
 // needs ptxas and no GPU.
 //
-//	go run ./bench/ptx [-memc bin/memc] [-target sm_80] [-write FILE]
+//	go run ./bench/ptx [-memc bin/memc] [-target sm_80] [-write FILE] CASES.json
 package main
 
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -24,17 +25,6 @@ var (
 	writeTo = flag.String("write", "", "put the table into this file, between the lines that begin and end it")
 )
 
-// cases are what is compiled: a name, and the arguments of memc dump.
-var cases = []struct{ name, args string }{
-	{"contract", `specs/bench/contract.spec --set K=4096 --set N=4096`},
-	{"contract, bf16 weights", `specs/bench/contract.spec --set K=4096 --set N=4096 --set weights="bf16"`},
-	{"attend, head size 64", `specs/bench/attend.spec --set heads=16 --set kv_heads=16 --set head_dim=64 --set window=1024`},
-	{"attend, head size 128", `specs/bench/attend.spec --set heads=16 --set kv_heads=16 --set head_dim=128 --set window=1024`},
-	{"recur", `specs/bench/recur.spec --set heads=4 --set dim=256 --set hidden=256 --set chunk=2048`},
-	{"hybrid", `specs/bench/hybrid.spec --set heads=4 --set kv_heads=4 --set head_dim=128 --set window=1024 --set dim=256 --set hidden=256 --set chunk=512`},
-	{"0.6B model", `specs/allmem.spec --config bench/qwen3-0.6b-allmem.json --set window=4096 --set weights="bf16" --cache bf16`},
-}
-
 func main() {
 	flag.Parse()
 	if err := run(); err != nil {
@@ -48,12 +38,20 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	text, err := os.ReadFile(flag.Arg(0))
+	if err != nil {
+		return fmt.Errorf("name a file of cases, as bench/ptx.json: %w", err)
+	}
+	var cases []struct{ Name, Args string } // Args are those of memc dump
+	if err := json.Unmarshal(text, &cases); err != nil {
+		return fmt.Errorf("%s: %w", flag.Arg(0), err)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "Printed by `make ptx-docs`: what `ptxas -v` says for %s. Shared memory and scratch are bytes of a CTA, spills bytes of a thread.\n\n", *target)
 	b.WriteString("| work | kernel | threads | registers | spilled | shared | scratch |\n|---|---|---|---|---|---|---|\n")
 	for _, c := range cases {
-		if err := rows(&b, path, c.name, strings.Fields(c.args)); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+		if err := rows(&b, path, c.Name, strings.Fields(c.Args)); err != nil {
+			return fmt.Errorf("%s: %w", c.Name, err)
 		}
 	}
 	if *writeTo == "" {

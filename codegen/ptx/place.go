@@ -286,8 +286,10 @@ func (p *placer) chooseWarps() {
 			}
 		case r >= 32*p.warps:
 			down = p.warps
-		case r >= 64:
-			down = max(1, min(p.warps, r/32))
+		case r >= 64: // a power of two, so that every warp has a place
+			for 64*down <= r && 2*down <= p.warps {
+				down *= 2
+			}
 		case r >= 32:
 			down = 2
 		}
