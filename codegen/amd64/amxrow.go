@@ -11,7 +11,7 @@ import (
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
-// One row fills a sixteenth of a matrix tile, and laying out weights for it costs
+// A row alone fills a sixteenth of a matrix tile, and laying out weights for it costs
 // more than reading them. So it is computed in vectors, operation by operation as
 // TDPBF16PS is defined: in each group of 32 k, for each pair of parts, one chain
 // of fused multiply-adds over the first 16 and one over the others, from 0, whose

@@ -54,6 +54,10 @@ type squareCopy struct {
 // copied is a copy, and whether it has been made.
 type copied struct{ ptr, made value.Value }
 
+// fewRows is how many rows are computed one by one: laying out the right operand
+// would cost more.
+const fewRows = 2
+
 // mostReady is the most bytes that a right operand's copy may have: it is made
 // where it serves many products, and they should find it in L2.
 const mostReady = 1 << 20
@@ -143,7 +147,7 @@ func (b *block) squareDotStmt(s *kernel.Dot, d place, rows, vecs, depth value.Va
 	if r.next != nil {
 		fetch = b.choose(b.icmp(predicate[ints.Lt], rows, c64(17)), r.next, fetch)
 	}
-	// Either a copy was made ahead, or there are many rows, or one.
+	// Either a copy was made ahead, or there are many rows, or few.
 	ready, isReady := b.copies[squareCopy{rt, true, pair.right}]
 	fresh := value.Value(constant.True)
 	if isReady {
@@ -153,29 +157,31 @@ func (b *block) squareDotStmt(s *kernel.Dot, d place, rows, vecs, depth value.Va
 		})
 		fresh = b.bin(xor, ready.made, constant.True)
 	}
-	one := b.icmp(predicate[ints.Le], rows, c64(1))
+	few := b.icmp(predicate[ints.Le], rows, c64(fewRows))
 	p := b.place(lt)
 	if lTrans {
 		p.row, p.col = p.col, p.row
 	}
 	if p.col != 4 {
-		one = constant.False
+		few = constant.False
 	}
-	b.when(b.bin(and, fresh, b.bin(xor, one, constant.True)), func() {
+	b.when(b.bin(and, fresh, b.bin(xor, few, constant.True)), func() {
 		room := b.near(pair.room(), span{b.pos, b.pos})
 		b.call(b.squareProduct(key), a, r.ptr, c64(r.step), c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, acc, fetch, room)
 	})
-	if n, known := constInt(rows); known && n > 1 || p.col != 4 {
+	if n, known := constInt(rows); known && n > fewRows || p.col != 4 {
 		return
 	}
 	k := int64(lt.Cols)
 	if lTrans {
 		k = int64(lt.Rows)
 	}
-	b.when(b.bin(and, fresh, one), func() {
+	b.when(b.bin(and, fresh, few), func() {
 		b.flushed(func() {
 			room := b.near(pair.rowRoom(k), span{b.pos, b.pos})
-			b.call(b.squareRow(key), p.ptr, r.ptr, c64(r.step), c64(r.panel), depth, d.ptr, vecs, acc, fetch, room)
+			b.count(c64(0), rows, 1, func(i value.Value) {
+				b.call(b.squareRow(key), b.at(p.ptr, b.mul(i, c64(p.row))), r.ptr, c64(r.step), c64(r.panel), depth, b.at(d.ptr, b.mul(i, c64(d.row))), vecs, acc, fetch, room)
+			})
 		})
 	})
 }
