@@ -16,6 +16,7 @@ type entry struct {
 	Config   string                     `json:"config"`   // a file with the spec's parameters
 	Set      map[string]json.RawMessage `json:"set"`      // parameters: a value or a list of values
 	Cache    []string                   `json:"cache"`    // what keys and values are kept as
+	Products []string                   `json:"products"` // what operands are rounded to; "": they are not
 	Quantize []string                   `json:"quantize"` // what weights are quantised as; "": they are not
 	Tokens   []int                      `json:"tokens"`   // of a call, or
 	Decode   []int                      `json:"decode"`   // so many calls of one token
@@ -84,7 +85,7 @@ func (e *entry) cases() ([]benchCase, error) {
 			choices = append(choices, choice{c.name, strings.Fields(strings.Trim(fmt.Sprint(c.values), "[]"))})
 		}
 	}
-	for _, c := range []choice{{"cache", e.Cache}, {"quantize", e.Quantize}} {
+	for _, c := range []choice{{"cache", e.Cache}, {"products", e.Products}, {"quantize", e.Quantize}} {
 		if len(c.values) > 0 {
 			choices = append(choices, c)
 		}
@@ -120,7 +121,7 @@ func (e *entry) one(chosen [][2]string) benchCase {
 		name, value := x[0], x[1]
 		shown := strings.Trim(value, `"`)
 		switch name {
-		case "at", "tokens", "decode", "cache", "quantize":
+		case "at", "tokens", "decode", "cache", "products", "quantize":
 			if value == "" {
 				continue
 			}

@@ -116,7 +116,7 @@ func (t *table) String() string {
 	names := slices.DeleteFunc(slices.Clone(t.names), func(n string) bool {
 		return !slices.ContainsFunc(t.rows, func(r row) bool { return r.peers[n] > 0 })
 	})
-	fmt.Fprintf(&b, "Printed by `make bench` on %s: medians of %d rounds in which everyone had a turn. A share is that of the f32 multiply-adds or,\n", processor(), t.rounds)
+	fmt.Fprintf(&b, "Printed by `make bench` on %s: medians of the calls of a round, and of rounds (%d) in which everyone had a turn. A share is that of the f32 multiply-adds or,\n", processor(), t.rounds)
 	b.WriteString("where figures are GB/s, of the reading speed that the same threads reached between the runs. Peers' figures count the same work.\n")
 	fmt.Fprintf(&b, "memc was compared with the float64 interpreter before %d of the cases, largest error %.1e", t.checks, t.farthest)
 	if t.unsure > 0 {
