@@ -119,6 +119,9 @@ func (b *block) rightReady(t *kernel.Tile, trans bool, parts int, made value.Val
 // change, before the loop; that of the right one if the loop has several turns.
 func (b *block) squaresAhead(loop *kernel.For, s *kernel.Dot, several value.Value) {
 	lt, rt, lTrans, rTrans := operands(s)
+	if b.steady(loop, rt) && b.place(rt).elem.Quantised() { // it goes another way
+		return
+	}
 	if b.steady(loop, lt) {
 		if p := b.place(lt); p.elem == kernel.F32 && p.panel == nil {
 			b.leftReady(lt, lTrans, pairingOf(s, kernel.F32).left)
@@ -126,7 +129,7 @@ func (b *block) squaresAhead(loop *kernel.For, s *kernel.Dot, several value.Valu
 	}
 	if b.steady(loop, rt) {
 		parts := pairingOf(s, b.exactly(rt)).right
-		if p := b.place(rt); !p.elem.Quantised() && int64(rt.Rows)*int64(rt.Cols)*int64(parts)*2 <= mostReady {
+		if int64(rt.Rows)*int64(rt.Cols)*int64(parts)*2 <= mostReady {
 			b.rightReady(rt, rTrans, parts, several)
 		}
 	}
