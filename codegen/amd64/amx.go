@@ -19,7 +19,9 @@ import (
 // sums. An f32 is the exact sum of three bf16 numbers, its parts, so that a
 // product of f32 takes as many products as pairs of parts matter: those of the
 // leading bits, and of others down to 2^-18 of them. What is left out is less than
-// what rounding an f32 loses. Elements of bf16 are one part, of f16 two.
+// what rounding an f32 loses. Elements of bf16 are one part, of f16 two. An
+// infinite element has no such parts, nor has one within half a step of bf16 of
+// infinity: a product with it is no number, where a chain would give infinity.
 //
 // Each operand is laid out in squares of 1 KiB, the tiles as the processor loads
 // them:

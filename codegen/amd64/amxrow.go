@@ -11,11 +11,12 @@ import (
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
-// A row alone fills a sixteenth of a matrix tile, and laying out weights for it costs
-// more than reading them. So it is computed in vectors, operation by operation as
-// TDPBF16PS is defined: in each group of 32 k, for each pair of parts, one chain
-// of fused multiply-adds over the first 16 and one over the others, from 0, whose
-// sum is added to the result; denormal numbers count as 0. The bits are the same.
+// A row alone fills a sixteenth of a matrix tile, and laying out weights for it
+// costs more than reading them. So it is computed in vectors, operation by
+// operation as TDPBF16PS is defined: in each group of 32 k, for each pair of parts,
+// one chain of fused multiply-adds over the first 16 and one over the others, from
+// 0, whose sum is added to the result; denormal numbers count as 0. The bits are
+// the same.
 
 // squareRow is the function that computes a product of one row:
 //

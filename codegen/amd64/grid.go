@@ -131,12 +131,17 @@ const nearWeights = 1 << 20
 // many weights as fit near; 0 where all do. A part's blocks go by in swaths that
 // wide, so that its other rows find the weights there.
 func (b *block) swath(axis kernel.Axis, body []kernel.Stmt) int64 {
-	if b.machine.Squares { // the rows' copies in squares are dearer than weights from L3
-		return 0
-	}
 	bytes := int64(0)
+	// To split rows into parts again for each swath is dearer than weights from L3.
+	squared := map[*kernel.Tile]bool{}
 	statements(body, func(s kernel.Stmt) {
-		if l, ok := s.(*kernel.Load); ok && l.Buf.Panel > 0 && slices.ContainsFunc(l.Idx, func(e *ints.Expr) bool { return e.Has(axis.Var) }) {
+		if d, ok := s.(*kernel.Dot); ok && b.machine.squared(d) {
+			_, right, _, _ := operands(d)
+			squared[right] = true
+		}
+	})
+	statements(body, func(s kernel.Stmt) {
+		if l, ok := s.(*kernel.Load); ok && l.Buf.Panel > 0 && (!squared[l.Dst] || l.Buf.Elem.Quantised()) && slices.ContainsFunc(l.Idx, func(e *ints.Expr) bool { return e.Has(axis.Var) }) {
 			_, k := l.Buf.Matrix()
 			bytes += l.Buf.Elem.Bytes(int64(l.Dst.Rows)*int64(l.Dst.Cols), k)
 		}

@@ -22,7 +22,8 @@ type Interp struct {
 	Round32 bool
 	// Chain32 computes every Dot in f32 as it is defined, one chain of fused
 	// multiply-adds over ascending k: the bits that any target must give where
-	// the operands are the same bits, and B is not read from a quantised buffer.
+	// the operands are the same bits, the Dot has no Group, and B is not read from
+	// a quantised buffer.
 	Chain32 bool
 	// Races makes it an error that two blocks store to one element, that one
 	// store does so twice, or that a block loads what another one stores.
