@@ -103,7 +103,8 @@ var arrows = []struct{ from, to, why string }{
 	{"gen", "ir/plan runtime/artifact runtime/atomicfile", "generated packages are text around an artifact"},
 	{".", "ir/... frontend/... passes/... codegen/... runtime/... specs", "the root ties the rooms together"},
 	{"bench", "", "it runs memc as anyone does"},
-	{"bench/ptx", "codegen/ptx", "it assembles what memc prints"},
+	{"bench/ptx", "codegen/ptx bench/section", "it assembles what memc prints"},
+	{"bench/section", "", "it rewrites a text between marks"},
 	{"cmd/memc", ". ir/... frontend/... passes/... codegen/... runtime/... specs gen", "the command uses all of it"},
 }
 

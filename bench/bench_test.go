@@ -92,18 +92,6 @@ func TestTable(t *testing.T) {
 			t.Errorf("the table lacks %q:\n%s", want, text)
 		}
 	}
-	file := filepath.Join(t.TempDir(), "doc.md")
-	write(t, file, "before\n"+begins+"old\n"+ends+"after\n")
-	if err := replace(file, "new\n"); err != nil {
-		t.Fatal(err)
-	}
-	if got, _ := os.ReadFile(file); string(got) != "before\n"+begins+"new\n"+ends+"after\n" {
-		t.Errorf("the file is now:\n%s", got)
-	}
-	write(t, file, "nothing")
-	if err := replace(file, "new\n"); err == nil {
-		t.Error("a file without the lines is written")
-	}
 }
 
 func write(t *testing.T, file, text string) {

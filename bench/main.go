@@ -5,7 +5,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -14,6 +13,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/memc-lang/memc/bench/section"
 )
 
 var (
@@ -76,7 +77,7 @@ func run() error {
 	text := t.String()
 	fmt.Print(text)
 	if *writeTo != "" {
-		return replace(*writeTo, text)
+		return section.Replace(*writeTo, "results of specs/bench", text)
 	}
 	return nil
 }
@@ -128,24 +129,4 @@ func bench(c benchCase, target string, threads int) (*report, error) {
 		return nil, fmt.Errorf("%s %s: %w", *memc, strings.Join(args, " "), err)
 	}
 	return r, nil
-}
-
-// The lines of a document that the results stand between.
-const (
-	begins = "<!-- begin: results of specs/bench -->\n"
-	ends   = "<!-- end: results of specs/bench -->\n"
-)
-
-// replace puts text between the two lines of a file.
-func replace(file, text string) error {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	head, rest, ok := bytes.Cut(b, []byte(begins))
-	_, tail, end := bytes.Cut(rest, []byte(ends))
-	if !ok || !end {
-		return fmt.Errorf("%s lacks the lines %q and %q", file, begins, ends)
-	}
-	return os.WriteFile(file, bytes.Join([][]byte{head, []byte(begins + text + ends), tail}, nil), 0o644)
 }

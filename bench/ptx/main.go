@@ -6,7 +6,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -16,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/memc-lang/memc/bench/section"
 	"github.com/memc-lang/memc/codegen/ptx"
 )
 
@@ -58,7 +58,7 @@ func run() error {
 		fmt.Print(b.String())
 		return nil
 	}
-	return replace(*writeTo, b.String())
+	return section.Replace(*writeTo, "registers of PTX kernels", b.String())
 }
 
 // head is the comment above an entry (see codegen/ptx).
@@ -91,24 +91,4 @@ func rows(b *strings.Builder, path, name string, args []string) error {
 		fmt.Fprintf(b, "| %s | `%s` | %s | %d | %d | %s | %s |\n", name, m[1], m[2], u.Registers, u.SpillStore+u.SpillLoad, m[3], m[4])
 	}
 	return nil
-}
-
-// The lines of a document that the table stands between.
-const (
-	begins = "<!-- begin: registers of PTX kernels -->\n"
-	ends   = "<!-- end: registers of PTX kernels -->\n"
-)
-
-// replace puts text between the two lines of a file.
-func replace(file, text string) error {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	front, rest, ok := bytes.Cut(b, []byte(begins))
-	_, tail, end := bytes.Cut(rest, []byte(ends))
-	if !ok || !end {
-		return fmt.Errorf("%s lacks the lines %q and %q", file, begins, ends)
-	}
-	return os.WriteFile(file, bytes.Join([][]byte{front, []byte(begins + text + ends), tail}, nil), 0o644)
 }
