@@ -19,8 +19,9 @@
 // turn early; an operand too large for that is never a tile at all: the product
 // takes it from its buffer step by step, two or three steps in flight (stream.go).
 // Where lines are not 16 bytes apart, and for what is neither of these, elements
-// are dealt out to threads one by one; tiles that do not fit go to a scratch buffer
-// (place.go decides all of it). A barrier stands before each statement that touches
+// are dealt out to threads one by one; tiles that do not fit go to a scratch buffer.
+// place.go decides all of it: which tile has which home (homes.go) for how long
+// (life.go), how it lies there (lines.go), and where (fit.go). A barrier stands before each statement that touches
 // a tile in memory which another thread may have written or may still be reading.
 //
 // # Products
