@@ -41,7 +41,8 @@ type Options struct {
 	// and values of attention as F32, BF16, F16 or Q8. "": as the spec says.
 	Quantize, Cache string
 	// Products is what operands of products are rounded to on compiled targets,
-	// F32 or BF16; sums stay f32, and sums of rows are not rounded. "": F32.
+	// F32 or BF16; sums stay f32, and sums of rows are not rounded. "": F32. It is
+	// an error where no product takes it, or the interpreter is the only target.
 	Products string
 	// Slab is the most rows of the base clock that one pass through the code
 	// takes; longer calls are cut. 0: DefaultSlab.
@@ -119,17 +120,14 @@ var (
 // Products are the element types that Options.Products names.
 var Products = []string{"f32", "bf16"}
 
-// operands is the element type of Options.Products. The error says why a target
-// has no such products.
-func (o *Options) operands(target string) (elem.Type, error) {
+// operands is the element type of Options.Products. The error says why there are
+// no such products.
+func (o *Options) operands() (elem.Type, error) {
 	to, ok := elem.Parse(cmp.Or(o.Products, "f32"))
 	switch {
 	case !ok || !slices.Contains(Products, to.String()):
 		return 0, fmt.Errorf("products have no operands of %s: there are %s", o.Products, strings.Join(Products, " and "))
-	case to == elem.F32:
-	case target == "interp":
-		return 0, errors.New("the interpreter multiplies what the spec says: operands are rounded by compiled targets alone")
-	case o.Quantize != "":
+	case to != elem.F32 && o.Quantize != "":
 		return 0, fmt.Errorf("quantised weights are multiplied as they are: products of %s and weights of %s exclude each other", o.Products, o.Quantize)
 	}
 	return to, nil
@@ -171,7 +169,7 @@ func Lower(m *ir.Module, target string, o Options) (*passes.Program, error) {
 	if slab == 0 {
 		slab = DefaultSlab
 	}
-	operands, err := o.operands(target)
+	operands, err := o.operands()
 	if err != nil {
 		return nil, err
 	}
@@ -209,6 +207,16 @@ func Compile(ctx context.Context, spec string, o Options) (*artifact.Artifact, e
 // CompileModule compiles an elaborated spec.
 func CompileModule(ctx context.Context, m *ir.Module, o Options) (*artifact.Artifact, error) {
 	a := &artifact.Artifact{Manifest: manifest(m)}
+	operands, err := o.operands()
+	if err != nil {
+		return nil, err
+	}
+	if operands != elem.F32 {
+		if !slices.ContainsFunc(o.Targets, func(t string) bool { return t != "interp" }) {
+			return nil, errors.New("the interpreter multiplies what the spec says: operands are rounded by compiled targets alone")
+		}
+		a.Manifest.Products = operands.String()
+	}
 	opt, err := Optimise(m, o.Verify, nil)
 	if err != nil {
 		return nil, err
@@ -225,9 +233,6 @@ func CompileModule(ctx context.Context, m *ir.Module, o Options) (*artifact.Arti
 
 func compileTarget(ctx context.Context, m *ir.Module, name string, o Options) (*artifact.Target, error) {
 	if name == "interp" {
-		if _, err := o.operands(name); err != nil {
-			return nil, err
-		}
 		return &artifact.Target{Name: name, Format: "graph"}, nil
 	}
 	t, err := codeOf(ctx, m, name, o)

@@ -1,6 +1,7 @@
 package memc_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -37,20 +38,41 @@ func TestProducts(t *testing.T) {
 // TestProductsHaveEffect: where operands cannot be rounded, asking for it is an
 // error that says why.
 func TestProductsHaveEffect(t *testing.T) {
+	codes, attend := params("K", "N"), params("heads", "kv_heads", "head_dim")
+	codes["weights"] = json.RawMessage(`"q8"`)
 	for _, c := range []struct {
+		spec string
 		o    memc.Options
 		text string
 	}{
-		{memc.Options{Products: "f16"}, "there are f32 and bf16"},
-		{memc.Options{Products: "bf16", Quantize: "q8"}, "exclude each other"},
-		{memc.Options{Products: "bf16", Targets: []string{"interp"}}, "by compiled targets alone"},
+		{"contract", memc.Options{Products: "f16", Targets: []string{"interp"}}, "there are f32 and bf16"},
+		{"contract", memc.Options{Products: "bf16", Quantize: "q8"}, "exclude each other"},
+		{"contract", memc.Options{Products: "bf16", Targets: []string{"interp"}}, "by compiled targets alone"},
+		{"contract", memc.Options{Products: "bf16", Set: codes}, "no product takes operands of bf16"},
+		{"attend", memc.Options{Products: "bf16", Set: attend, Cache: "q8"}, "no product takes operands of bf16"},
 	} {
 		if c.o.Targets == nil {
-			c.o.Targets = []string{"avx2"}
+			c.o.Targets = []string{"sm_80"}
 		}
-		c.o.Set = params("K", "N")
-		if _, err := memc.Compile(t.Context(), "specs/bench/contract.spec", c.o); err == nil || !strings.Contains(err.Error(), c.text) {
-			t.Errorf("products of %s on %s: %v, want an error with %q", c.o.Products, c.o.Targets[0], err, c.text)
+		if c.o.Set == nil {
+			c.o.Set = params("K", "N")
+		}
+		if _, err := memc.Compile(t.Context(), "specs/bench/"+c.spec+".spec", c.o); err == nil || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("products of %s of %s on %s: %v, want an error with %q", c.o.Products, c.spec, c.o.Targets[0], err, c.text)
+		}
+	}
+}
+
+// TestProductsAreKept: an artifact knows what its products' operands are rounded
+// to, and the interpreter may be beside targets that round them.
+func TestProductsAreKept(t *testing.T) {
+	for products, want := range map[string]string{"": "", "f32": "", "bf16": "bf16"} {
+		a, err := memc.Compile(t.Context(), "specs/bench/contract.spec", memc.Options{Set: params("K", "N"), Products: products, Targets: []string{"sm_80", "interp"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Manifest.Products != want || len(a.Targets) != 2 {
+			t.Errorf("products of %q: the artifact has %q and %d targets", products, a.Manifest.Products, len(a.Targets))
 		}
 	}
 }

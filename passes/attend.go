@@ -115,11 +115,11 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 		body := append(fetch(slot),
 			&kernel.Load{Dst: keys, Buf: k.buf(ks, false), Idx: []*ints.Expr{slot, head, c, r}, Note: at},
 			&kernel.Load{Dst: values, Buf: k.buf(vs, false), Idx: []*ints.Expr{slot, head, r, c}, Note: at},
-			&kernel.Dot{Dst: scores, A: qt, B: keys, Group: size.Size, Operands: sc.lw.Products, Note: at})
+			&kernel.Dot{Dst: scores, A: qt, B: keys, Group: size.Size, Operands: sc.lw.operands(kk), Note: at})
 		if n.Attr.Linear {
 			body = append(body,
 				set(scores, kernel.F(kernel.Choose, mask, scaled, kernel.N(0))),
-				&kernel.Dot{Dst: acc, A: scores, B: values, Acc: true, Group: historyBlock, Operands: sc.lw.Products, Note: at})
+				&kernel.Dot{Dst: acc, A: scores, B: values, Acc: true, Group: historyBlock, Operands: sc.lw.operands(vv), Note: at})
 		} else {
 			top, next, keep, sum := column(), column(), column(), column()
 			masked := set(scores, kernel.F(kernel.Choose, mask, scaled, kernel.N(float32(math.Inf(-1)))))
@@ -136,7 +136,7 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 				&kernel.Reduce{Dst: sum, Src: scores, Op: kernel.Sum, Note: at},
 				set(total, kernel.F(kernel.Add, kernel.F(kernel.Mul, kernel.R(total), kernel.R(keep)), kernel.R(sum))),
 				set(acc, kernel.F(kernel.Mul, kernel.R(acc), kernel.R(keep))),
-				&kernel.Dot{Dst: acc, A: scores, B: values, Acc: true, Group: historyBlock, Operands: sc.lw.Products, Note: at},
+				&kernel.Dot{Dst: acc, A: scores, B: values, Acc: true, Group: historyBlock, Operands: sc.lw.operands(vv), Note: at},
 				set(most, kernel.R(next)))
 		}
 		if empty := certain(n.Attr.Where, bounds, false); !isZero(empty) {

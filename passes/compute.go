@@ -238,7 +238,7 @@ func (b *block) dot(n *ir.Node, rd, cd string) *kernel.Tile {
 	right, swappedB := b.operand(y, over, cd, true)
 	s := &kernel.Dot{Dst: dst, A: left, B: right, TransA: swappedA, TransB: swappedB, Acc: acc, Group: group(n), Note: note(n)}
 	if s.Group > 0 {
-		s.Operands = b.sc.lw.Products
+		s.Operands = b.sc.lw.operands(y)
 	}
 	b.emit(p, s)
 	return dst

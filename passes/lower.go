@@ -28,7 +28,8 @@ type Options struct {
 	Tiling Tiling
 	Fuse   bool // false: every node a kernel of its own, for tests
 	// Products is what operands of products are rounded to: F32, or BF16. Sums of
-	// rows stay sums of f32.
+	// rows stay sums of f32, products with q8 or q4 as they are; where there is no
+	// other product BF16 is an error.
 	Products elem.Type
 	// Choose gives the tile sizes of single kernels, by their Program.Texts; nil:
 	// Tiling for all. Panel and MaxNear stay Tiling's, as does what is fused; sizes
@@ -88,6 +89,9 @@ func lower(entries []*ir.Graph, o Options, texts []string) (p *Program, built []
 		lw.entry(g)
 	}
 	lw.finish()
+	if lw.Products != elem.F32 && !lw.rounds {
+		return nil, nil, fmt.Errorf("no product takes operands of %s: it has none but sums over rows and products with q8 or q4", lw.Products)
+	}
 	return &Program{lw.plan, lw.kernels, lw.origins}, lw.built, nil
 }
 
@@ -118,6 +122,17 @@ type lowerer struct {
 	tables  map[string]int
 	loops   map[string]int
 	buffers map[string]bool // names in use
+	rounds  bool            // some product has operands of Products
+}
+
+// operands is what the operands of a product with y, which is no sum over rows,
+// are rounded to: codes are multiplied as they are.
+func (lw *lowerer) operands(y *ir.Node) elem.Type {
+	if y.Type.Elem.Quantised() {
+		return elem.F32
+	}
+	lw.rounds = true
+	return lw.Products
 }
 
 func (lw *lowerer) slot(name string, e *ints.Expr) {

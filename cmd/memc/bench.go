@@ -50,13 +50,14 @@ type kernelReport struct {
 }
 
 type benchReport struct {
-	Spec    string `json:"spec"`
-	Entry   string `json:"entry"`
-	Target  string `json:"target"`
-	Device  string `json:"device,omitempty"` // the GPU
-	Threads int    `json:"threads"`
-	Batch   int    `json:"batch,omitempty"` // streams at once, where there are several
-	Mode    string `json:"mode"`            // "prefill": one call; "decode": a call a token
+	Spec     string `json:"spec"`
+	Entry    string `json:"entry"`
+	Target   string `json:"target"`
+	Device   string `json:"device,omitempty"` // the GPU
+	Threads  int    `json:"threads"`
+	Products string `json:"products,omitempty"` // what operands of products are rounded to, where they are
+	Batch    int    `json:"batch,omitempty"`    // streams at once, where there are several
+	Mode     string `json:"mode"`               // "prefill": one call; "decode": a call a token
 	measured
 	StateBytes     int64          `json:"state_bytes"`
 	PeakRSS        int64          `json:"peak_rss_bytes"`
@@ -137,6 +138,9 @@ func (c *benchCmd) Run(a *app) error {
 		return err
 	}
 	r := benchReport{Spec: p.Name(), Entry: c.Entry, Target: p.Target(), Device: p.Device(), where: p.where(b.threads), Threads: b.threads, CompileSeconds: p.compileSeconds}
+	if p.Target() != "interp" {
+		r.Products = p.Artifact().Manifest.Products
+	}
 	ways := c.ways()
 	if r.PeakRSS, err = b.footprint(ways[0]); err != nil {
 		return err
@@ -191,7 +195,11 @@ func (c *benchCmd) ways() []way {
 }
 
 func (r *benchReport) text(w io.Writer) {
-	fmt.Fprintf(w, "%s of %s on %s; compiled in %.2f s\n", r.Entry, r.Spec, r.where, r.CompileSeconds)
+	where := r.where
+	if r.Products != "" {
+		where += ", products of " + r.Products
+	}
+	fmt.Fprintf(w, "%s of %s on %s; compiled in %.2f s\n", r.Entry, r.Spec, where, r.CompileSeconds)
 	if r.Batch > 0 {
 		fmt.Fprintf(w, "%d streams at once\n", r.Batch)
 	}

@@ -62,7 +62,7 @@ func (b *bench) compare(from weights, rows *int64) (*checked, error) {
 		c.Why = fmt.Sprintf("the interpreter would need %s for the weights", size(int64(total)*8))
 		return c, nil
 	}
-	if narrow(b.graph) || b.p.in.products == "bf16" {
+	if narrow(b.graph) || b.p.Artifact().Manifest.Products != "" {
 		c.Limit = errorNarrow
 	}
 	n, err := b.checkRows(rows)

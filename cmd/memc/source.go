@@ -213,9 +213,14 @@ func settingsOf(list []string) (map[string]json.RawMessage, error) {
 	return set, nil
 }
 
-// options are the compiler's options for these targets.
+// options are the compiler's options for these targets. An artifact's products
+// stay as it was compiled unless the command line says otherwise.
 func (in *input) options(targets []string) memc.Options {
-	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Quantize: in.quantize, Cache: in.cache, Products: in.products, Slab: in.slab, Tuning: in.tuning, Read: memc.ReadSpec}
+	products := in.products
+	if products == "" && in.artifact != nil && !slices.Equal(targets, []string{"interp"}) {
+		products = in.artifact.Manifest.Products
+	}
+	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Quantize: in.quantize, Cache: in.cache, Products: products, Slab: in.slab, Tuning: in.tuning, Read: memc.ReadSpec}
 }
 
 // module elaborates the spec, or reads the artifact's graph.

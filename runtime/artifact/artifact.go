@@ -36,10 +36,11 @@ type Artifact struct {
 
 // Manifest says what the program is, whatever it runs on.
 type Manifest struct {
-	Name     string            `cbor:"name"`     // the spec's
-	Doc      string            `cbor:"doc"`      // the spec's leading comment
-	Compiler string            `cbor:"compiler"` // memc's version
-	Params   map[string]string `cbor:"params"`   // the spec's parameters, values as JSON
+	Name     string            `cbor:"name"`               // the spec's
+	Doc      string            `cbor:"doc"`                // the spec's leading comment
+	Compiler string            `cbor:"compiler"`           // memc's version
+	Params   map[string]string `cbor:"params"`             // the spec's parameters, values as JSON
+	Products string            `cbor:"products,omitempty"` // what compiled targets round operands of products to ("bf16"); "": they do not
 	Entries  []Entry           `cbor:"entries"`
 	Graph    string            `cbor:"graph"` // the graph's text, from which it can be compiled again
 }

@@ -16,7 +16,7 @@ import (
 func sample() *Artifact {
 	return &Artifact{
 		Manifest: Manifest{
-			Name: "tiny", Doc: "A tiny one.", Compiler: "0.1", Params: map[string]string{"b": "2", "a": "1", "window": "[1,2]"}, Graph: "graph tiny\n",
+			Name: "tiny", Doc: "A tiny one.", Compiler: "0.1", Params: map[string]string{"b": "2", "a": "1", "window": "[1,2]"}, Products: "bf16", Graph: "graph tiny\n",
 			Entries: []Entry{{"forward", "", []Port{{"tokens", "i32", []string{"t"}, ""}}, []Port{{"logits", "f32", []string{"t", "64"}, "of each"}}}},
 		},
 		Targets: []Target{
