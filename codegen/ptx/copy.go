@@ -11,7 +11,7 @@ import (
 // begins at a multiple of 16 bytes.
 func copyable(k *kernel.Kernel, s *kernel.Load) (along string, ok bool) {
 	b := s.Buf
-	if s.Gather != nil || b.Elem != kernel.F32 && b.Elem != kernel.BF16 || s.Dst.Elem != kernel.F32 || b.Panel > 0 && len(b.Dims) > 1 {
+	if s.Gather != nil || b.Elem != kernel.F32 && !half(b.Elem) || s.Dst.Elem != kernel.F32 || b.Panel > 0 && len(b.Dims) > 1 {
 		return "", false
 	}
 	vec := int64(16 / b.Elem.Size())

@@ -189,7 +189,7 @@ func (p *printer) space(t *kernel.Tile) string {
 }
 
 // get reads a tile's element at an address that tileAt gave; put writes it. Of a
-// tile that lies as bf16 no single element is read.
+// tile that lies as bf16 or f16 no single element is read.
 func (p *printer) get(t *kernel.Tile, at operand) operand {
 	return p.c.into(inReg[t.Elem], "ld."+p.space(t)+movable[t.Elem], []operand{at})
 }
@@ -199,8 +199,8 @@ func (p *printer) get(t *kernel.Tile, at operand) operand {
 func (c *code) fromBF16(v operand) operand { return c.f("mov.b32", c.r("shl.b32", v, imm(16))) }
 
 func (p *printer) put(t *kernel.Tile, at, v operand) {
-	if p.at[t].elem == kernel.BF16 {
-		p.c.op("st.shared.b16", at, p.c.h("cvt.rn.bf16.f32", v))
+	if e := p.at[t].elem; half(e) {
+		p.c.op("st.shared.b16", at, p.c.h("cvt.rn."+e.String()+".f32", v))
 		return
 	}
 	p.c.op("st."+p.space(t)+movable[t.Elem], at, v)

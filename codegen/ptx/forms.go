@@ -131,6 +131,8 @@ var forms = []form{
 	{"ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16", "=S n", 75, 65},
 	{"ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16", "=R n", 75, 65},
 	{"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", "=G S R G", 80, 70},
+	{"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "=G S R G", 80, 70},
+	{"mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32", "=G R O G", 75, 65},
 	{"mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32", "=G R O G", 80, 70},
 	{"shfl.sync.bfly.b32", "=f f i i i", 50, 60},
 
@@ -218,6 +220,7 @@ var forms = []form{
 	{"cvt.rmi.f32.f32", "=f f", 50, 40}, // the integer at or below
 	{"cvt.f32.f16", "=f h", 50, 40},
 	{"cvt.rn.f16.f32", "=h f", 50, 40},
+	{"cvt.rn.f16x2.f32", "=r fx fx", 80, 70},
 	{"cvt.rn.bf16.f32", "=h f", 80, 70},
 	{"cvt.rn.bf16x2.f32", "=r fx fx", 80, 70}, // the first becomes the upper half
 }

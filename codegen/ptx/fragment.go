@@ -68,8 +68,8 @@ func (p *printer) keep(t *kernel.Tile, at spot, v operand) {
 	pairs := t.Cols%2 == 0 && !pl.flip && pl.ld%2 == 0 && (pl.operand || t.ValidCols == nil)
 	if !pairs || t.Elem != kernel.F32 {
 		where := p.tileAt(t, at.row, at.col)
-		if pl.elem == kernel.BF16 {
-			c.when(ok, "st.shared.b16", where, c.h("cvt.rn.bf16.f32", v))
+		if half(pl.elem) {
+			c.when(ok, "st.shared.b16", where, c.h("cvt.rn."+pl.elem.String()+".f32", v))
 			return
 		}
 		c.when(ok, "st."+p.space(t)+movable[t.Elem], where, v)
@@ -79,8 +79,8 @@ func (p *printer) keep(t *kernel.Tile, at spot, v operand) {
 		p.even = pairOf{p.tileAt(t, at.row, at.col), v}
 		return
 	}
-	if pl.elem == kernel.BF16 {
-		c.when(ok, "st.shared.u32", p.even.at, c.r("cvt.rn.bf16x2.f32", v, p.even.v))
+	if half(pl.elem) {
+		c.when(ok, "st.shared.u32", p.even.at, c.r("cvt.rn."+pl.elem.String()+"x2.f32", v, p.even.v))
 		return
 	}
 	c.when(ok, "st."+p.space(t)+"v2.f32", p.even.at, several(p.even.v, v))
@@ -111,7 +111,7 @@ func (p *printer) hoistFragment(t *kernel.Tile, hoist func()) {
 // paired reports whether two neighbouring elements of a row lie side by side in
 // the buffer, aligned for one access, and are valid together.
 func (p *printer) paired(b *kernel.Buf, offset *ints.Expr, t *kernel.Tile) bool {
-	if t.Cols%2 != 0 || t.ValidCols != nil || b.Elem != kernel.F32 && b.Elem != kernel.BF16 {
+	if t.Cols%2 != 0 || t.ValidCols != nil || b.Elem != kernel.F32 && !half(b.Elem) {
 		return false
 	}
 	c, rest, ok := offset.Coeff(kernel.Col)
@@ -165,6 +165,11 @@ func (p *printer) loadFragment(s *kernel.Load) {
 		}
 		two := c.r("mov.u32", imm(0))
 		c.when(at.ok, "ld.global.u32", two, from)
+		if s.Buf.Elem == kernel.F16 {
+			c.op("mov.f32", to, c.halfOf(two, 0))
+			c.op("mov.f32", next, c.halfOf(two, 1))
+			return
+		}
 		c.op("mov.b32", to, c.r("shl.b32", two, imm(16)))
 		c.op("mov.b32", next, c.r("and.b32", two, imm(-65536)))
 	})
@@ -187,8 +192,8 @@ func (p *printer) storeFragment(s *kernel.Store) {
 			return
 		}
 		next := p.register(s.Src, spot{i: at.i, j: at.j + 1})
-		if s.Buf.Elem == kernel.BF16 {
-			c.when(ok, "st.global.u32", p.address(s.Buf, offset), c.r("cvt.rn.bf16x2.f32", next, v))
+		if half(s.Buf.Elem) {
+			c.when(ok, "st.global.u32", p.address(s.Buf, offset), c.r("cvt.rn."+s.Buf.Elem.String()+"x2.f32", next, v))
 			return
 		}
 		c.when(ok, "st.global.v2.f32", p.address(s.Buf, offset), several(v, next))

@@ -56,7 +56,9 @@ func (p *placer) holdable(t *kernel.Tile) bool {
 
 func tileSize(t *kernel.Tile) int { return t.Rows * t.Cols * t.Elem.Size() }
 
-func (p *placer) toMemory(t *kernel.Tile) { p.at[t] = place{home: atShared, elem: t.Elem, copies: 1} }
+func (p *placer) toMemory(t *kernel.Tile) {
+	p.at[t] = place{home: atShared, elem: t.Elem, values: t.Elem, copies: 1}
+}
 
 // spreadForce moves the tiles of a statement whose largest tile no thread can
 // hold into memory: it is a loop over elements, which has no registers by number.
@@ -165,7 +167,7 @@ func (p *placer) sources() {
 		if slices.ContainsFunc(dots, func(d *kernel.Dot) bool { return !p.streams(d, t) }) {
 			continue
 		}
-		p.at[t] = place{home: atSource, elem: l.Buf.Elem, copies: 1, load: l, exact: l.Buf.Elem == kernel.BF16}
+		p.at[t] = place{home: atSource, elem: l.Buf.Elem, values: l.Buf.Elem, copies: 1, load: l}
 	}
 }
 

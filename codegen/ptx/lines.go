@@ -39,18 +39,25 @@ func (p *placer) lay() {
 		}
 		if alone && len(loads) > 0 && !summed {
 			rounded := !slices.ContainsFunc(dots, func(d *kernel.Dot) bool { return d.Operands != kernel.BF16 })
-			exact := true
+			values := t.Elem
+			if loads[0] != nil && half(loads[0].Buf.Elem) {
+				values = loads[0].Buf.Elem
+			}
 			for _, l := range loads {
-				exact = exact && l != nil && l.Buf.Elem == kernel.BF16
+				if l == nil || l.Buf.Elem != values {
+					values = t.Elem
+				}
 				if l != nil && l.Buf.Elem != kernel.BF16 {
 					if _, ok := copyable(p.k, l); ok {
 						rounded = false // copied as it is, rounded when read
 					}
 				}
 			}
-			pl.exact = exact
-			if exact || rounded {
+			pl.values = values
+			if rounded {
 				pl.elem = kernel.BF16
+			} else if half(values) {
+				pl.elem = values
 			}
 		}
 		p.size(t, &pl, dots)
@@ -113,7 +120,7 @@ func lineOf(n int, e kernel.Elem, operand, along bool) int {
 	switch {
 	case !operand:
 		return n
-	case e == kernel.BF16: // 16 bytes an odd number of times
+	case half(e): // 16 bytes an odd number of times
 		return up(n, 8) + (up(n, 8)/8+1)%2*8
 	}
 	n = up(n, 4)

@@ -14,6 +14,7 @@ type side struct {
 	base   operand
 	off    int
 	global bool
+	native bool // the product is one of f16 by f16
 
 	held  bool // a tile in registers; its columns are k
 	regs  []operand
@@ -38,18 +39,28 @@ func (p *printer) side(s *kernel.Dot, left bool, first operand) *side {
 		return d
 	}
 	kRows := left && s.TransA || !left && !s.TransB
-	d := &side{left: left, along: kRows == pl.flip, terms: termsOf(s, pl), elem: pl.elem, ld: pl.ld, global: pl.home == atScratch}
+	d := &side{left: left, along: kRows == pl.flip, terms: termsOf(s, pl), elem: pl.elem, ld: pl.ld, global: pl.home == atScratch, native: p.native(s)}
 	p.start(d, t, first)
 	return d
 }
 
 // termsOf is how many bf16 terms make up an operand's elements: all 24 bits of an
-// f32 are in three.
+// f32 are in three, the 11 of an f16 in two.
 func termsOf(s *kernel.Dot, pl place) int {
-	if pl.exact || s.Operands == kernel.BF16 {
+	switch {
+	case pl.values == kernel.BF16 || s.Operands == kernel.BF16:
 		return 1
+	case pl.values == kernel.F16:
+		return 2
 	}
 	return kept
+}
+
+// native reports whether a product is one of f16 by f16 as both lie in shared
+// memory: that needs no other terms.
+func (p *printer) native(s *kernel.Dot) bool {
+	a, b := p.at[s.A], p.at[s.B]
+	return a.elem == kernel.F16 && b.elem == kernel.F16 && s.Operands != kernel.BF16
 }
 
 // start computes where the lane begins to read a tile.
@@ -78,7 +89,7 @@ func (p *printer) start(d *side, t *kernel.Tile, first operand) {
 func (p *printer) laneStart(d *side, first operand) operand {
 	c, lane := &p.c, p.lane()
 	var line, pos operand
-	if d.elem != kernel.BF16 {
+	if !half(d.elem) {
 		two := c.r("shl.b32", p.inQuad(), imm(1))
 		if d.along {
 			line, pos = c.r("add.s32", p.quad(), first), two
@@ -180,8 +191,8 @@ func (p *printer) leftFragment(d *side, i, k int) [][]operand {
 				add(v[0], v[1])
 			}
 		}
-	case d.elem == kernel.BF16:
-		out[0] = p.matrices(4, !d.along, d.at(16*i, k))
+	case half(d.elem):
+		return p.partsOf(d, p.matrices(4, !d.along, d.at(16*i, k)))
 	default:
 		for far := range 2 {
 			for down := range 2 {
@@ -195,10 +206,10 @@ func (p *printer) leftFragment(d *side, i, k int) [][]operand {
 // rightFragments gives the B fragments of n pieces from j on, one or two.
 func (p *printer) rightFragments(d *side, j, n, k int) [][][]operand {
 	out := make([][][]operand, n)
-	if d.elem == kernel.BF16 {
+	if half(d.elem) {
 		regs := p.matrices(2*n, d.along == d.left, d.at(8*j, k))
 		for i := range out {
-			out[i] = [][]operand{regs[2*i : 2*i+2]}
+			out[i] = p.partsOf(d, regs[2*i:2*i+2])
 		}
 		return out
 	}
@@ -212,6 +223,29 @@ func (p *printer) rightFragments(d *side, j, n, k int) [][][]operand {
 		}
 	}
 	return out
+}
+
+// partsOf is a fragment as the product takes it: as it lies, or each of the bf16
+// terms of its elements by itself.
+func (p *printer) partsOf(d *side, regs []operand) [][]operand {
+	if d.elem == kernel.BF16 || d.native {
+		return [][]operand{regs}
+	}
+	out := make([][]operand, d.terms)
+	for _, r := range regs {
+		for t, v := range p.c.expand(p.c.halfOf(r, 0), p.c.halfOf(r, 1), d.terms) {
+			out[t] = append(out[t], v)
+		}
+	}
+	return out
+}
+
+// halfOf is the lower or upper f16 of a register as f32.
+func (c *code) halfOf(pair operand, upper int) operand {
+	if upper > 0 {
+		pair = c.r("shr.u32", pair, imm(16))
+	}
+	return c.f("cvt.f32.f16", c.h("cvt.u16.u32", pair))
 }
 
 // matrices reads two or four 8 x 8 matrices of 16-bit elements.

@@ -20,7 +20,7 @@ const (
 // being a row, or a column where flip.
 type place struct {
 	home    home
-	elem    kernel.Elem // of its elements in memory: bf16 where they are that exactly, or products round them to it
+	elem    kernel.Elem // of its elements in memory: bf16 or f16 where they are that exactly, bf16 where products round them to it
 	offset  int         // bytes
 	ld      int
 	lines   int
@@ -29,7 +29,7 @@ type place struct {
 	padded  bool         // it has more lines or longer ones than the tile: they are 0 all along
 	copies  int          // buffers, one after another, for loads ahead
 	load    *kernel.Load // atSource: what it is
-	exact   bool         // its values are bf16
+	values  kernel.Elem  // the narrowest type that all of them have: bf16, f16 or the tile's
 	part    int          // that uses it; -1: several
 }
 
@@ -44,8 +44,8 @@ func (pl place) String() string {
 		return fmt.Sprintf("scratch+%d", pl.offset)
 	}
 	how := ""
-	if pl.elem == kernel.BF16 {
-		how = " bf16"
+	if half(pl.elem) {
+		how = " " + pl.elem.String()
 	}
 	if pl.flip {
 		how += " by columns"
@@ -59,6 +59,9 @@ func (pl place) String() string {
 // bytes is the room of one copy, a multiple of 128: a line of global memory, and
 // once around the banks of shared memory.
 func (pl place) bytes() int { return (pl.lines*pl.ld*pl.elem.Size() + 127) &^ 127 }
+
+// half reports whether elements are floats of 16 bits, which ldmatrix moves.
+func half(e kernel.Elem) bool { return e == kernel.BF16 || e == kernel.F16 }
 
 func (pl place) inMemory() bool { return pl.home == atShared || pl.home == atScratch }
 
@@ -108,14 +111,14 @@ func arrange(k *kernel.Kernel, limit int, plain bool) placement {
 	}
 	p.chooseWarps()
 	for _, t := range k.Tiles {
-		p.at[t] = place{home: atRegs, elem: t.Elem, copies: 1}
+		p.at[t] = place{home: atRegs, elem: t.Elem, values: t.Elem, copies: 1}
 		if plain || !p.holdable(t) {
 			p.toMemory(t)
 		}
 	}
 	if plain {
 		for _, t := range k.Tiles {
-			p.at[t] = place{home: atShared, elem: t.Elem, copies: 1, lines: t.Rows, ld: t.Cols}
+			p.at[t] = place{home: atShared, elem: t.Elem, values: t.Elem, copies: 1, lines: t.Rows, ld: t.Cols}
 		}
 	} else {
 		p.spreadForce()

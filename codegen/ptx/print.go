@@ -14,9 +14,9 @@
 // shuffles, and through shared memory only where a row spans warps. Accumulators
 // are the next product's left operand as they stand. What else products read lies
 // in shared memory, in lines whose length keeps ldmatrix, the reads of f32
-// fragments and 16-byte copies free of bank conflicts; an operand of bf16 stays
-// bf16. Loads of such are cp.async copies of 16 bytes, in loops with stages begun a
-// turn early; an operand too large for that is never a tile at all: the product
+// fragments and 16-byte copies free of bank conflicts; an operand of bf16 or
+// f16 stays that. Loads of such are cp.async copies of 16 bytes, in loops with stages
+// begun a turn early; an operand too large for that is never a tile at all: the product
 // takes it from its buffer step by step, two or three steps in flight (stream.go).
 // Where lines are not 16 bytes apart, and for what is neither of these, elements
 // are dealt out to threads one by one; tiles that do not fit go to a scratch buffer.
@@ -35,9 +35,12 @@
 // 2^-25 of the whole or less are left out (xi·yj with i+j > 2): together they are
 // about half a unit in the last place of an f32 product at most, and of either
 // sign, since terms are rounded and not cut. So six mma make a product of f32 operands,
-// three one of f32 by what lies as bf16. Two tf32 terms of 11 bits, the other way
-// to it, give 2^-21 with three mma of half the rate: the same cost for an eighth of
-// the accuracy. Infinite operands give NaN, where a chain would give infinities.
+// three one of f32 by what lies as bf16. An f16 is the sum of two such terms, as its
+// 11 bits are: five mma make a product of f32 by what lies as f16. (Two f16 terms of
+// an f32 would have 22 of its 24 bits, and few of its exponents.) Where both operands
+// lie as f16, their products are exact as they stand, with one mma of f16. Two tf32
+// terms of 11 bits, the other way to it, give 2^-21 with three mma of half the rate:
+// the same cost for an eighth of the accuracy. Infinite operands give NaN, where a chain would give infinities.
 // The order of the sums over k depends on k alone, so that a row's result does not
 // depend on the rows beside it.
 //
@@ -162,7 +165,11 @@ func entry(b *strings.Builder, info Info, p *printer) {
 	}
 	fmt.Fprintf(b, ".visible .entry %s(\n", info.Name)
 	b.WriteString("    .param .u64 bufs,\n    .param .u64 slots,\n    .param .u64 record,\n    .param .u64 scratch)\n")
-	fmt.Fprintf(b, ".maxntid %d, 1, 1\n.minnctapersm 1\n{\n", info.Threads)
+	fmt.Fprintf(b, ".maxntid %d, 1, 1\n", info.Threads)
+	if info.Threads > 128 { // with these a CTA may take all registers of an SM; ptxas weighs for fewer
+		b.WriteString(".minnctapersm 1\n")
+	}
+	b.WriteString("{\n")
 	p.c.print(b)
 	b.WriteString("}\n")
 }

@@ -28,7 +28,7 @@ func streamOf(s *kernel.Dot, at map[*kernel.Tile]place, sp spread) flow {
 	var f flow
 	f.k = 64
 	for _, t := range []*kernel.Tile{s.A, s.B} {
-		if pl := at[t]; pl.home == atSource && pl.elem != kernel.BF16 {
+		if pl := at[t]; pl.home == atSource && !half(pl.elem) {
 			f.k = 32
 		}
 	}
@@ -96,7 +96,7 @@ func (p *printer) streamed(s *kernel.Dot, w *warpTile, f flow, row, col operand)
 	for i, first := range []operand{row, col} {
 		if ch := f.sides[i]; ch.load != nil {
 			elem := ch.load.Buf.Elem
-			d := &side{left: i == 0, along: ch.along, terms: termsOf(s, p.at[tiles[i]]), elem: elem, ld: ch.ld, off: ch.offset}
+			d := &side{left: i == 0, along: ch.along, terms: termsOf(s, p.at[tiles[i]]), elem: elem, ld: ch.ld, off: ch.offset, native: p.native(s)}
 			d.base = c.r("mad.lo.s32", p.laneStart(d, first), imm(int64(elem.Size())), from)
 			sides[i] = d
 			continue

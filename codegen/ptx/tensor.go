@@ -1,6 +1,10 @@
 package ptx
 
-import "github.com/memc-lang/memc/ir/kernel"
+import (
+	"fmt"
+
+	"github.com/memc-lang/memc/ir/kernel"
+)
 
 // tensor reports whether tensor cores compute a product: it says that groups of 8
 // or 16 terms may be summed in any fixed order, and is no smaller than a tile.
@@ -40,7 +44,16 @@ type warpTile struct {
 	blocks, pieces int
 	sums           []operand
 	group          int
-	rows, cols     int // that all warps together reach
+	elem           kernel.Elem // of the terms
+	rows, cols     int         // that all warps together reach
+}
+
+// termElem is the type of the terms that a product's mma take.
+func (p *printer) termElem(s *kernel.Dot) kernel.Elem {
+	if p.native(s) {
+		return kernel.F16
+	}
+	return kernel.BF16
 }
 
 // quadOf is the accumulator at (block, piece).
@@ -69,6 +82,7 @@ func (p *printer) step(w *warpTile, a, b *side, k int) {
 // smallest first.
 func (p *printer) multiply(w *warpTile, block, piece int, a, b [][]operand) {
 	c, sums := &p.c, w.quadOf(block, piece)
+	form := fmt.Sprintf(".row.col.f32.%[1]s.%[1]s.f32", w.elem)
 	halves := 1
 	if w.group == 8 {
 		halves = 2
@@ -81,9 +95,9 @@ func (p *printer) multiply(w *warpTile, block, piece int, a, b [][]operand) {
 					continue
 				}
 				if w.group == 8 {
-					c.op("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32", sums, several(a[i][2*h], a[i][2*h+1]), several(b[j][h]), sums)
+					c.op("mma.sync.aligned.m16n8k8"+form, sums, several(a[i][2*h], a[i][2*h+1]), several(b[j][h]), sums)
 				} else {
-					c.op("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", sums, several(a[i]...), several(b[j]...), sums)
+					c.op("mma.sync.aligned.m16n8k16"+form, sums, several(a[i]...), several(b[j]...), sums)
 				}
 			}
 		}
@@ -119,7 +133,7 @@ func (p *printer) product(s *kernel.Dot) {
 // of the tile, which may go to memory then.
 func (p *printer) productSpread(s *kernel.Dot, f flow) {
 	c, sp := &p.c, p.plan.spread
-	w := &warpTile{blocks: sp.blocks(s.Dst), pieces: sp.pieces(s.Dst), group: grouped(s)}
+	w := &warpTile{blocks: sp.blocks(s.Dst), pieces: sp.pieces(s.Dst), group: grouped(s), elem: p.termElem(s)}
 	w.rows, w.cols = 16*w.blocks*sp.down, 8*w.pieces*sp.across
 	row := p.once("#top."+imm(int64(w.blocks)).text, func() operand { return c.r("mul.lo.s32", p.warpRow(), imm(int64(16*w.blocks))) })
 	col := p.once("#left."+imm(int64(w.pieces)).text, func() operand { return c.r("mul.lo.s32", p.warpCol(), imm(int64(8*w.pieces))) })
@@ -183,7 +197,7 @@ func (p *printer) sumTerms(s *kernel.Dot, w *warpTile, a, b *side) {
 func (p *printer) productStored(s *kernel.Dot) {
 	c := &p.c
 	m, n, _ := sizes(s)
-	w := &warpTile{blocks: min(2, (m+15)/16), pieces: min(4, (n+7)/8), group: grouped(s)}
+	w := &warpTile{blocks: min(2, (m+15)/16), pieces: min(4, (n+7)/8), group: grouped(s), elem: p.termElem(s)}
 	high, wide := 16*w.blocks, 8*w.pieces
 	across := (n + wide - 1) / wide
 	all := (m + high - 1) / high * across

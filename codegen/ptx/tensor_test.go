@@ -103,6 +103,7 @@ func TestAssemblerTakesTensorKernels(t *testing.T) {
 		for file, group := range map[string]int{"contract.kernel": 64, "attend.kernel": 64, "recur.kernel": 8} {
 			ks = append(ks, tensorKernels(t, file, group, bf16)...)
 		}
+		ks = append(ks, ofF16(t)...)
 		for _, target := range where {
 			m := mustPrint(t, target, ks...)
 			if !strings.Contains(m.Text, "mma.sync") {
@@ -137,6 +138,95 @@ func TestRowsOfProductsAreAlone(t *testing.T) {
 		if got, want := string(one[2][:4*512]), string(whole[2][4*512*last:4*512*rows]); got != want {
 			t.Errorf("bf16 %v: a row alone gives other bits", bf16)
 		}
+	}
+}
+
+// ofF16 has products of operands that lie as f16, beside others and by themselves,
+// and maps of such.
+func ofF16(t testing.TB) []*kernel.Kernel {
+	t.Helper()
+	ks, err := kernel.Parse(`kernel beside(x: f32[0,160], w: f16[64,160], y: f32[0,64] write) ints(n) {
+  tile a: f32[32,160] rows min(32, n - i)
+  tile b: f32[64,160]
+  tile s: f32[32,64] rows min(32, n - i)
+  part grid(i: n step 32) {
+    a = load x[i + r, c] // f.spec:1 x
+    b = load w[r, c] // f.spec:1 w
+    s = dot(a, b' by 16) // f.spec:2 y
+    store y[i + r, c] = s // f.spec:2 y
+  }
+}
+
+kernel odd(x: f32[0,33], w: f16[24,33], y: f16[0,24] write) ints(n) {
+  tile a: f32[16,33] rows min(16, n - i)
+  tile b: f32[24,33]
+  tile s: f32[16,24] rows min(16, n - i)
+  part grid(i: n step 16) {
+    a = load x[i + r, c] // f.spec:1 x
+    b = load w[r, c] // f.spec:1 w
+    s = dot(a, b' by 16) // f.spec:2 y
+    store y[i + r, c] = s // f.spec:2 y
+  }
+}
+
+kernel both(x: f16[0,64], w: f16[64,24], y: f32[0,24] write) ints(n) {
+  tile a: f32[16,64] rows min(16, n - i)
+  tile b: f32[64,24]
+  tile s: f32[16,24] rows min(16, n - i)
+  part grid(i: n step 16) {
+    a = load x[i + r, c] // f.spec:1 x
+    b = load w[r, c] // f.spec:1 w
+    s = dot(a, b by 16) // f.spec:2 y
+    s += dot(a, b by 8) // f.spec:2 y
+    store y[i + r, c] = s // f.spec:2 y
+  }
+}
+
+kernel added(x: f16[0,16], y: f16[0,16] write) ints(n) {
+  tile a: f32[16,16] rows min(16, n - i)
+  tile b: f32[16,16]
+  tile s: f32[16,16] rows min(16, n - i)
+  part grid(i: n step 16) {
+    a = load x[i + r, c] // f.spec:1 x
+    b = load x[r, c] // f.spec:1 x
+    s = dot(b, b as bf16 by 16) // f.spec:2 y
+    s = map s + a // f.spec:2 y
+    store y[i + r, c] = s // f.spec:2 y
+  }
+}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ks
+}
+
+// An operand that lies as f16 takes part as the two bf16 terms that it is, or as it
+// stands beside another one of f16; by 16-byte copies, step by step, or one by one.
+func TestProductsOfF16(t *testing.T) {
+	ks := ofF16(t)
+	mma := regexp.MustCompile(`mma\.\S+\.f32\.(b?f16)\.`)
+	for i, want := range []struct {
+		elem      string
+		near      string // how b lies
+		each      int    // mma of a product
+		tolerance float64
+	}{{"bf16", "its buffer", 5, 3e-5}, {"bf16", "f16", 5, 1e-3}, {"f16", "f16", 1, 3e-5}, {"bf16", "f16", 1, 1e-2}} {
+		k := ks[i]
+		t.Run(k.Name, func(t *testing.T) {
+			text := mustPrint(t, "sm_80", k).Text
+			found := mma.FindAllStringSubmatch(text, -1)
+			if len(found) == 0 || len(found)%want.each != 0 || found[0][1] != want.elem {
+				t.Errorf("%d mma, %v", len(found), found)
+			}
+			if !regexp.MustCompile(`//   .*` + want.near + ` +tile b: `).MatchString(text) {
+				t.Errorf("b does not lie as %s:\n%.1500s", want.near, text)
+			}
+			for n, ctas := range map[int64]int{1: 1, 37: 2} {
+				bufs := fill(k, int(max(n, 16)), rand.New(rand.NewSource(n)), 1)
+				agree(t, "sm_80", k, bufs, []int64{n}, ctas, want.tolerance)
+			}
+		})
 	}
 }
 
