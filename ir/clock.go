@@ -16,14 +16,15 @@ func (c *Clock) RowsAt(tokens int64) int64 {
 }
 
 // Added is how many of a chunk's rows lie in complete blocks once x of its size
-// rows have arrived. Blocks of that many rows end one row before the chunk does,
-// so that the last row is a block of its own: the token that completes a chunk
-// has its write to do, and no large block beside it. The first block has what is
-// left.
+// rows have arrived. Blocks of that many rows follow each other from the chunk's
+// first row on; the last one may have fewer.
 func Added(x *ints.Expr, size, block int) *ints.Expr {
-	first, step := ints.C(int64((size-1)%block)), ints.C(int64(block))
-	whole := ints.Plus(ints.Times(ints.Quo(ints.Minus(x, first), step), step), first)
-	return ints.If(ints.Bin(ints.Eq, x, ints.C(int64(size))), x, ints.Most(whole, ints.C(0)))
+	step := ints.C(int64(block))
+	whole := ints.Times(ints.Quo(x, step), step)
+	if size%block == 0 {
+		return whole
+	}
+	return ints.If(ints.Bin(ints.Eq, x, ints.C(int64(size))), x, whole)
 }
 
 // Pieces calls f for each piece into which the borders of a scan's chunks cut so

@@ -280,6 +280,8 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 			step := t.RecurRows
 			if d.Static() {
 				step = min(step, d.Size)
+			} else { // whole blocks
+				step = (step + blockRows - 1) / blockRows * blockRows
 			}
 			l.axes = append(l.axes, axis{dim: d, kind: axisSeq, step: step})
 		}

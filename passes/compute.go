@@ -236,7 +236,7 @@ func (b *block) dot(n *ir.Node, rd, cd string) *kernel.Tile {
 	// The right operand wants its columns adjacent: [k, n] rather than [n, k].
 	left, swappedA := b.operand(x, rd, over, false)
 	right, swappedB := b.operand(y, over, cd, true)
-	s := &kernel.Dot{Dst: dst, A: left, B: right, TransA: swappedA, TransB: swappedB, Acc: acc, Group: group(n), Note: note(n)}
+	s := &kernel.Dot{Dst: dst, A: left, B: right, TransA: swappedA, TransB: swappedB, Acc: acc, Group: b.group(n), Note: note(n)}
 	if s.Group > 0 {
 		s.Operands = b.sc.lw.operands(y)
 	}
@@ -245,16 +245,23 @@ func (b *block) dot(n *ir.Node, rd, cd string) *kernel.Tile {
 }
 
 // group is how many of a product's terms may be summed in another order. A
-// dimension of the spec's is in one tile as a whole. Rows are not: where a tile of
-// them begins depends on tile sizes and on how a stream is cut.
-func group(n *ir.Node) int {
+// dimension of the spec's is in one tile as a whole, or walked in tiles of one
+// size. Of rows, a walk sees whole blocks of its chunk, however a stream is cut.
+func (b *block) group(n *ir.Node) int {
 	over := n.Attr.Over[0]
-	for _, x := range terms(n) {
-		for _, d := range x.Type.Dims {
-			if d.Name == over && d.Static() {
-				return d.Size
-			}
-		}
+	x := terms(n)[0]
+	if x.Type.Find(over) < 0 {
+		x = terms(n)[1]
+	}
+	d := dimOf(x, over)
+	walked := b.seq != "" && over == b.seq
+	switch {
+	case d.Static() && walked:
+		return b.lay.find(over).step
+	case d.Static():
+		return d.Size
+	case walked && b.sc.blocks:
+		return blockRows
 	}
 	return 0
 }

@@ -45,7 +45,6 @@ func (sc *scope) blockSteps(body *ir.Region) {
 	earlier.many, keep.ending = "kept", true
 	lineCopy, keepCopy := line.kernel("copy"), keep.kernel("copy")
 	rows := map[*ir.Node]*store{}
-	first := ints.C(int64((chunk.Size - 1) % body.Block)) // a block's first row is the state's
 	for _, kn := range body.Kept {
 		if kn.Attr.Keep.Block == 0 {
 			continue
@@ -57,10 +56,10 @@ func (sc *scope) blockSteps(body *ir.Region) {
 		}
 		lined := store{kind: storeRows, rows: true, dims: []int{body.Block - 1 + min(chunk.Size, lw.clockCap(chunk)), waiting.dims[1]}}
 		lined.buf = lw.buffer(plan.Buffer{Name: lw.name + kn.Attr.Name + ".lined", Class: plan.Temp, Elem: storeElem(x.Type.Elem), Dims: lined.dims})
-		earlier.stored[kn] = at(*waiting, ints.Minus(ints.V("border"), first))
+		earlier.stored[kn] = at(*waiting, ints.V("border"))
 		lineCopy = earlier.copyPart(lineCopy, kn, at(lined, ints.C(0)))
 		lineCopy = line.copyPart(lineCopy, x, at(lined, ints.V("kept")))
-		keepCopy = keep.copyPart(keepCopy, x, at(*waiting, ints.Minus(ints.V("at"), first)))
+		keepCopy = keep.copyPart(keepCopy, x, at(*waiting, ints.V("at")))
 		for _, p := range body.Write.Params {
 			if p.Attr.Name == kn.Attr.Name {
 				rows[p] = at(lined, ints.C(0))

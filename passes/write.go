@@ -10,7 +10,7 @@ import (
 
 // A chunk's write needs sums over its rows. Those that need no other sum first
 // are taken while the chunk is read: each is a state, to which rows are added
-// block by block, and the token that completes the chunk adds its own row and
+// block by block, and the token that completes the chunk adds the last block and
 // does the rest of the write. What is no sum (a maximum, picked rows) waits for
 // the whole chunk, whose rows are kept for it.
 
@@ -18,7 +18,8 @@ import (
 // traffic, since a block reads and writes all sums; but the token that completes
 // a block does the work of all its rows. Eight rows of a write take no longer
 // than half a token of the model around it, where a memory has a few per cent of
-// that model's weights and a row of a write costs several reads.
+// that model's weights and a row of a write costs several reads. A block's rows
+// may be summed as a group (kernel.Dot), since they are always added together.
 const blockRows = 8
 
 // writer makes the write of one scan.
