@@ -94,7 +94,7 @@ func CompileCached(ctx context.Context, c *cache.Cache, spec string, o Options) 
 
 // key is what the options add to an artifact's key.
 func (o *Options) key() []string {
-	parts := []string{fmt.Sprintf("%q %d %v %q %q %q %q", o.Targets, o.Slab, o.NoFuse, o.Quantize, o.Cache, cmp.Or(o.Products, "f32"), o.Tuning.id(o.Targets))}
+	parts := []string{fmt.Sprintf("%q %d %v %q %q %q %q %q", o.Targets, o.Slab, o.NoFuse, o.Hybrid, o.Quantize, o.Cache, cmp.Or(o.Products, "f32"), o.Tuning.id(o.Targets))}
 	for _, values := range []map[string]json.RawMessage{o.Set, o.Config} {
 		parts = append(parts, fmt.Sprint(len(values)))
 		for _, k := range slices.Sorted(maps.Keys(values)) {

@@ -49,6 +49,9 @@ type Options struct {
 	Slab int
 	// NoFuse makes every node a kernel of its own, to find faults.
 	NoFuse bool
+	// Hybrid is how attention and a scan that do not need each other run: one of
+	// Hybrids. "": as passes.Chosen says, and best for the target.
+	Hybrid string
 	// Tuning has tile sizes of single kernels, found on a machine: they change
 	// speed, never results. nil: the targets' own for all.
 	Tuning *Tuning
@@ -120,6 +123,29 @@ var (
 // Products are the element types that Options.Products names.
 var Products = []string{"f32", "bf16"}
 
+// Hybrids are what Options.Hybrid names: apart; together in launches of both
+// kinds of block; one beside the other, whose blocks are for processors' workers
+// that would wait.
+var Hybrids = []string{"apart", "launch", "beside"}
+
+// hybrid is what Options.Hybrid asks of a target's lowering.
+func (o *Options) hybrid(target string) (which passes.Hybrid, beside bool, err error) {
+	switch o.Hybrid {
+	case "":
+		return passes.Chosen, !GPU(target), nil
+	case "apart":
+		return passes.Apart, false, nil
+	case "launch":
+		return passes.Together, false, nil
+	case "beside":
+		if GPU(target) {
+			return 0, false, fmt.Errorf("%s runs one launch at a time: nothing runs beside another one there", target)
+		}
+		return passes.Together, true, nil
+	}
+	return 0, false, fmt.Errorf("attention and a memory do not run %q: they run %s", o.Hybrid, strings.Join(Hybrids, ", "))
+}
+
 // operands is the element type of Options.Products. The error says why there are
 // no such products.
 func (o *Options) operands() (elem.Type, error) {
@@ -173,7 +199,17 @@ func Lower(m *ir.Module, target string, o Options) (*passes.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return passes.Lower(m.Entries, passes.Options{Target: target, Products: operands, Slab: slab, Tiling: TilingOf(target), Fuse: !o.NoFuse, Choose: o.Tuning.chooser(target)})
+	hybrid, beside, err := o.hybrid(target)
+	if err != nil {
+		return nil, err
+	}
+	if hybrid != passes.Chosen && !slices.ContainsFunc(m.Entries, passes.HasChoice) {
+		return nil, errors.New("no attention of this program can run together with a memory: there is nothing to choose for them")
+	}
+	return passes.Lower(m.Entries, passes.Options{
+		Target: target, Products: operands, Slab: slab, Tiling: TilingOf(target),
+		Fuse: !o.NoFuse, Hybrid: hybrid, Beside: beside, Choose: o.Tuning.chooser(target),
+	})
 }
 
 // TilingOf is the machine table of schedules, a target's own tile sizes: sizes

@@ -33,7 +33,7 @@ func KernelCosts(g *ir.Graph, p *plan.Plan, pos, tokens int64) map[string]Kernel
 	}
 	out := map[string]KernelCost{}
 	for end := pos + tokens; pos < end; pos += int64(p.Slab) { // the runtime cuts the call so
-		w := &groupWalk{g: g, pos: pos, tokens: min(end-pos, int64(p.Slab)), used: used, block: -1}
+		w := &groupWalk{g: g, pos: pos, tokens: min(end-pos, int64(p.Slab)), used: used, launches: launches, block: -1}
 		var err error
 		if _, w.nodes, w.adding, err = g.Costs(w.pos, w.tokens); err != nil {
 			return nil
@@ -76,6 +76,7 @@ type groupWalk struct {
 	pos, tokens   int64
 	nodes, adding map[*ir.Node]ir.Cost
 	used          map[*ir.Node][]*ir.Node
+	launches      []string
 	block         int64 // the rows of a chunk's clock in a write; below 0: not in one
 	costs         []KernelCost
 }
@@ -96,11 +97,19 @@ func (w *groupWalk) groups(list []ir.Group, times int64) {
 				}
 			})
 			first := len(w.costs)
-			w.groups(body.Groups, turns)
-			if len(g.Nodes) > 1 { // a hybrid: the scan's one kernel does the rest too
+			if len(g.Nodes) == 1 {
+				w.groups(body.Groups, turns)
+			} else { // a hybrid: one kernel for its attend and the scan's rows, or two
 				c := w.cost(ir.Group{Nodes: slices.Delete(slices.Clone(g.Nodes), k, k+1)}, 1)
-				w.costs[first].Flops += c.Flops
-				w.costs[first].Bytes += c.Bytes
+				one := first < len(w.launches) && Schedule(w.launches[first]) == "hybrid"
+				if !one {
+					w.costs = append(w.costs, c)
+				}
+				w.groups(body.Groups, turns)
+				if one {
+					w.costs[first].Flops += c.Flops
+					w.costs[first].Bytes += c.Bytes
+				}
 			}
 			if body.Write != nil {
 				w.nodes, w.adding = w.adding, w.nodes

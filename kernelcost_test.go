@@ -2,6 +2,7 @@ package memc
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/memc-lang/memc/ir"
@@ -37,33 +38,43 @@ func TestKernelCosts(t *testing.T) {
 		if m, err = Optimise(m, true, nil); err != nil {
 			t.Fatal(err)
 		}
-		p, err := Lower(m, "avx512", Options{})
-		if err != nil {
-			t.Fatal(err)
+		ways := []string{""}
+		if strings.Contains(c.spec, "hybrid") {
+			ways = append(ways, Hybrids...)
 		}
-		g := m.Entries[0]
-		want, err := g.Cost(0, c.tokens)
-		if err != nil {
-			t.Fatal(err)
+		for _, hybrid := range ways {
+			testKernelCosts(t, c.spec, m, hybrid, c.tokens, c.flops)
 		}
-		costs := KernelCosts(g, p.Plan, 0, c.tokens)
-		if costs == nil {
-			t.Errorf("%s: groups and launches do not pair off", c.spec)
-			continue
+	}
+}
+
+func testKernelCosts(t *testing.T, spec string, m *ir.Module, hybrid string, tokens, flops int64) {
+	p, err := Lower(m, "avx512", Options{Hybrid: hybrid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := m.Entries[0]
+	want, err := g.Cost(0, tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	costs := KernelCosts(g, p.Plan, 0, tokens)
+	if costs == nil {
+		t.Errorf("%s: groups and launches do not pair off", spec)
+		return
+	}
+	sum := int64(0)
+	for name, k := range costs {
+		sum += k.Flops
+		if k.Bytes <= 0 {
+			t.Errorf("%s: the kernel %s moves %d bytes", spec, name, k.Bytes)
 		}
-		sum := int64(0)
-		for name, k := range costs {
-			sum += k.Flops
-			if k.Bytes <= 0 {
-				t.Errorf("%s: the kernel %s moves %d bytes", c.spec, name, k.Bytes)
-			}
-		}
-		if c.flops != 0 && want.Flops != c.flops {
-			t.Errorf("%s: %d flops, want %d", c.spec, want.Flops, c.flops)
-		}
-		if d := float64(sum-want.Flops) / float64(want.Flops); d < -0.01 || d > 0.01 {
-			t.Errorf("%s: the kernels have %d flops together, the call has %d", c.spec, sum, want.Flops)
-		}
+	}
+	if flops != 0 && want.Flops != flops {
+		t.Errorf("%s: %d flops, want %d", spec, want.Flops, flops)
+	}
+	if d := float64(sum-want.Flops) / float64(want.Flops); d < -0.01 || d > 0.01 {
+		t.Errorf("%s: the kernels have %d flops together, the call has %d", spec, sum, want.Flops)
 	}
 }
 

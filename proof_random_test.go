@@ -124,6 +124,9 @@ func newTrial(seed uint64, targets []string) *trial {
 
 func (x *trial) lower() {
 	if x.opt, x.err = passes.Run(x.graph, nil); x.err == nil {
+		if x.o.Hybrid = ""; !x.o.NoFuse && passes.HasChoice(x.opt) {
+			x.o.Hybrid = memc.Hybrids[x.seed%uint64(len(memc.Hybrids))]
+		}
 		x.code, x.err = memc.Lower(&ir.Module{Entries: []*ir.Graph{x.opt}}, x.target, x.o)
 	}
 }

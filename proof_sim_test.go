@@ -183,6 +183,8 @@ func (x *simMachine) steps(steps []plan.Step, record int64) error {
 			if x.d.Records[record*int64(x.plan.Record)+int64(s.Cond)] != 0 {
 				err = x.steps(s.Steps, record)
 			}
+		case plan.Beside:
+			err = x.steps(s.Steps, record)
 		}
 		if err != nil {
 			return err

@@ -194,7 +194,15 @@ func (p *parser) entry() *Graph {
 		case p.is("output"):
 			g.Outputs = append(g.Outputs, Output{p.name("an output's name"), p.ref()})
 		case p.is("group"):
-			g.Groups = append(g.Groups, Group{p.name("a schedule"), p.refs(false)})
+			gr := Group{Kind: p.name("a schedule")}
+			if p.is("from") {
+				gr.From = p.size(1)
+			}
+			if p.kind == quoted {
+				gr.Why = p.quoted("a reason")
+			}
+			gr.Nodes = p.refs(false)
+			g.Groups = append(g.Groups, gr)
 		default:
 			p.fail("expected a value, doc, inputs, output, group or }, found %s", p.found())
 		}

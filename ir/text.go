@@ -181,7 +181,14 @@ func (p *printer) entry(g *Graph) {
 		p.line("output %s %s", word(o.Name), p.id(o.Node))
 	}
 	for _, gr := range g.Groups {
-		p.list("group "+word(gr.Kind), gr.Nodes)
+		head := "group " + word(gr.Kind)
+		if gr.From > 0 {
+			head += " from " + strconv.Itoa(gr.From)
+		}
+		if gr.Why != "" {
+			head += " " + strconv.Quote(gr.Why)
+		}
+		p.list(head, gr.Nodes)
 	}
 	p.depth--
 	p.line("}")

@@ -38,7 +38,7 @@ func attributes() *Module {
 		panic(err)
 	}
 	g := &Graph{Name: "forward", Doc: "all\nof it", Base: tokens, Clocks: []*Clock{tokens, woven}, Inputs: []*Node{x}, B: b,
-		Outputs: []Output{{"y", b.Result(scan, 0)}, {"the turns", pos}}, Groups: []Group{{"map", []*Node{e, z}}}}
+		Outputs: []Output{{"y", b.Result(scan, 0)}, {"the turns", pos}}, Groups: []Group{{Kind: "map", Nodes: []*Node{e}}, {Kind: "hybrid", Nodes: []*Node{z}, From: 3, Why: "with \"3\" workers"}}}
 	return &Module{Spec: "a.spec", Doc: "d", Params: []Param{{"n", "list of int", "[1]", "doc"}, {"m", "int", "2", ""}}, Entries: []*Graph{g}}
 }
 

@@ -11,8 +11,8 @@ import (
 )
 
 // arena places an entry's buffers, those from first on, in memory: buffers whose
-// lives do not overlap may share it. A buffer that a loop uses lives through the
-// whole loop. Entries share the arena, since one call runs at a time.
+// lives do not overlap may share it. A buffer that a loop uses, or what stands
+// beside it, lives through the whole of that. Entries share the arena, since one call runs at a time.
 func (lw *lowerer) arena(e *plan.Entry, first int) {
 	type life struct{ from, to int }
 	lives := map[int]*life{}
@@ -41,7 +41,7 @@ func (lw *lowerer) arena(e *plan.Entry, first int) {
 				inner := walk(s.Steps)
 				clock++
 				for b := range inner {
-					if s.Kind == plan.Repeat {
+					if s.Kind != plan.If {
 						touch(b, from, clock)
 					}
 					used[b] = true

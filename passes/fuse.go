@@ -12,13 +12,14 @@ import (
 // no kernel; everything else starts a group of its own and joins those of its
 // operands where one grid serves both. A scan's rows become one recur group
 // where a whole piece of a chunk fits into a block's tiles, likewise its write;
-// an attend and a recur that do not reach each other become a hybrid.
-func fuse(g *ir.Graph) (*ir.Graph, error) { return fuseFor(g, DefaultTiling, true) }
+// an attend and a recur that do not reach each other become a hybrid where that
+// is worth it (hybrid.go).
+func fuse(g *ir.Graph) (*ir.Graph, error) { return fuseFor(g, DefaultTiling, true, Chosen) }
 
 // DefaultTiling is what fuse assumes of a machine; lowering uses the machine's own.
 var DefaultTiling = Tiling{Rows: 64, Cols: 64, MapElems: 8192, AttendQ: 64, RecurRows: 64, Panel: 32, MaxNear: 1 << 18}
 
-func fuseFor(g *ir.Graph, t Tiling, join bool) (*ir.Graph, error) {
+func fuseFor(g *ir.Graph, t Tiling, join bool, together Hybrid) (*ir.Graph, error) {
 	r := newRebuild(g.B, func(n *ir.Node, args []*ir.Node) *ir.Node {
 		if n.Op.Name != "scan" || n.Body.Write == nil {
 			return nil
@@ -40,8 +41,8 @@ func fuseFor(g *ir.Graph, t Tiling, join bool) (*ir.Graph, error) {
 	h := r.graph(g)
 	f := newFuser(h.Roots(), t, join)
 	f.grow()
-	if join {
-		f.hybrids()
+	if join && together != Apart {
+		f.hybrids(h, together)
 	}
 	h.Groups = f.list()
 	return h, nil
@@ -89,6 +90,8 @@ type cluster struct {
 	kind  string
 	nodes map[*ir.Node]bool
 	fixed bool // takes no further nodes
+	from  int  // ir.Group
+	why   string
 
 	first, last int // places of its nodes in the order
 }
@@ -386,44 +389,6 @@ func onePass(order []*ir.Node, seq string) bool {
 	return true
 }
 
-// hybrids joins each scan whose rows are one recur group with the nearest
-// attend before it over the same clock that neither reaches it nor is reached.
-func (f *fuser) hybrids() {
-	taken := map[*ir.Node]bool{}
-	for i, s := range f.order {
-		if s.Op.Name != "scan" || len(s.Body.Groups) != 1 || s.Body.Groups[0].Kind != "recur" {
-			continue
-		}
-		fits := func(j int) bool {
-			if j < 0 || j >= len(f.order) {
-				return false
-			}
-			a := f.order[j]
-			return a.Op.Name == "attend" && !taken[a] && a.Type.Clock() == s.Body.Clock.Of && !depends(s, a) && !depends(a, s)
-		}
-		var found *ir.Node
-		for d := 1; d < len(f.order) && found == nil; d++ {
-			if fits(i - d) {
-				found = f.order[i-d]
-			} else if fits(i + d) {
-				found = f.order[i+d]
-			}
-		}
-		if found == nil || f.between(f.group[found], f.group[s]) || f.between(f.group[s], f.group[found]) {
-			continue
-		}
-		taken[found] = true
-		c := f.group[s]
-		c.kind = "hybrid"
-		old := f.group[found]
-		c.nodes[found] = true
-		f.take(c, c.nodes)
-		f.groups = slices.DeleteFunc(f.groups, func(x *cluster) bool { return x == old })
-	}
-}
-
-func depends(n, on *ir.Node) bool { return slices.Contains(ir.Postorder(n), on) }
-
 // list gives the groups in an order in which they can run: as early as possible
 // in the order of the nodes.
 func (f *fuser) list() []ir.Group {
@@ -458,7 +423,7 @@ func (f *fuser) list() []ir.Group {
 				}
 			}
 		}
-		out = append(out, ir.Group{Kind: c.kind, Nodes: nodes})
+		out = append(out, ir.Group{Kind: c.kind, Nodes: nodes, From: c.from, Why: c.why})
 	}
 	for _, n := range f.order {
 		if c := f.group[n]; c != nil {

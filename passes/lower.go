@@ -27,6 +27,10 @@ type Options struct {
 	Slab   int    // the most base rows of one call
 	Tiling Tiling
 	Fuse   bool // false: every node a kernel of its own, for tests
+	// Hybrid says which attends and scans run together, where they can. Beside has
+	// them run in a plan.Beside, else in launches of both.
+	Hybrid Hybrid
+	Beside bool
 	// Products is what operands of products are rounded to: F32, or BF16. Sums of
 	// rows stay sums of f32, products with q8 or q4 as they are; where there is no
 	// other product BF16 is an error.
@@ -78,7 +82,7 @@ func lower(entries []*ir.Graph, o Options, texts []string) (p *Program, built []
 	lw.slot("n", nil)
 	var fused []*ir.Graph
 	for _, g := range entries {
-		f, err := fuseFor(g, o.Tiling, o.Fuse)
+		f, err := fuseFor(g, o.Tiling, o.Fuse, o.Hybrid)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -611,6 +615,8 @@ func (lw *lowerer) finish() {
 				fix(st.Steps, loop)
 			case plan.Repeat:
 				fix(st.Steps, st.Loop)
+			case plan.Beside:
+				fix(st.Steps, loop)
 			}
 		}
 	}

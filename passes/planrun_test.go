@@ -206,6 +206,14 @@ func (m *planMachine) steps(steps []plan.Step, record int64) error {
 					return err
 				}
 			}
+		case plan.Beside: // the last of what may be: no other step needs it
+			err := m.steps(s.Steps[1:], record)
+			if err == nil {
+				err = m.steps(s.Steps[:1], record)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil

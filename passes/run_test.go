@@ -212,9 +212,31 @@ func pieces(g *ir.Graph, in map[string]*ir.Tensor, n, size int) (results, error)
 }
 
 // planned lowers a fused graph and runs its plan with the kernel interpreter in
-// calls of size rows.
+// calls of size rows. Where attends and scans can run together, they do so in
+// one way more, another for other sizes, with the same bits.
 func planned(g *ir.Graph, in map[string]*ir.Tensor, n, size, slab int, fuse bool) (results, error) {
-	p, err := passes.Lower([]*ir.Graph{g}, passes.Options{Target: "test", Slab: slab, Tiling: passes.DefaultTiling, Fuse: fuse})
+	o := passes.Options{Target: "test", Slab: slab, Tiling: passes.DefaultTiling, Fuse: fuse}
+	first, err := plannedAs(g, in, n, size, o)
+	if err != nil || !fuse || !passes.HasChoice(g) {
+		return first, err
+	}
+	ways := [...]passes.Options{{Hybrid: passes.Apart}, {Hybrid: passes.Together}, {Hybrid: passes.Together, Beside: true}}
+	way := ways[size%len(ways)]
+	o.Hybrid, o.Beside = way.Hybrid, way.Beside
+	r, err := plannedAs(g, in, n, size, o)
+	if err != nil {
+		return first, err
+	}
+	for name, x := range first.out {
+		if !slices.EqualFunc(r.out[name].Data, x.Data, func(a, b float64) bool { return a == b || a != a && b != b }) {
+			return first, fmt.Errorf("%s has other bits with hybrids %d, beside %t", name, o.Hybrid, o.Beside)
+		}
+	}
+	return first, nil
+}
+
+func plannedAs(g *ir.Graph, in map[string]*ir.Tensor, n, size int, o passes.Options) (results, error) {
+	p, err := passes.Lower([]*ir.Graph{g}, o)
 	if err != nil {
 		return results{}, err
 	}

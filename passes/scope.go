@@ -26,16 +26,30 @@ func (sc *scope) groups(gs []ir.Group) {
 					attend = n
 				}
 			}
-			sc.scanLoop(scan, attend)
-		case "attend":
 			sc.needs(g.Nodes)
-			k := sc.kernel("attend")
-			sc.attendPart(k, g.Nodes[0])
-			k.launch()
+			if !sc.lw.Beside {
+				sc.scanLoop(scan, attend)
+				break
+			}
+			first := len(sc.steps)
+			sc.attend(attend)
+			sc.scanLoop(scan, nil)
+			steps := slices.Clone(sc.steps[first:])
+			sc.steps = append(sc.steps[:first], plan.Step{Kind: plan.Beside, From: g.From, Steps: steps})
+		case "attend":
+			sc.attend(g.Nodes[0])
 		default:
 			sc.compute(g)
 		}
 	}
+}
+
+// attend lowers an attend that has a launch of its own.
+func (sc *scope) attend(n *ir.Node) {
+	sc.needs([]*ir.Node{n})
+	k := sc.kernel("attend")
+	sc.attendPart(k, n)
+	k.launch()
 }
 
 // compute lowers a group of maps and products.
@@ -373,6 +387,9 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 		k := in.kernel("hybrid")
 		hyb := &scope{lw: lw, outer: in, loop: in.loop, stored: in.stored, next: in.next, users: sc.users, root: sc.root, piece: chunk.Of}
 		in.needs(body.Groups[0].Nodes)
+		if s := sc.next[attend]; s != nil { // an output
+			hyb.next[attend] = s
+		}
 		hyb.attendPart(k, attend)
 		in.groupPart(k, body.Groups[0], "")
 		k.launch()

@@ -90,6 +90,8 @@ func (b *builder) list(steps []plan.Step) {
 			n.B = int64(b.m.plan.SlotIndex(name + ".turns"))
 		case plan.If:
 			n.A = int64(s.Cond)
+		case plan.Beside:
+			n.A = int64(s.From)
 		}
 		b.list(s.Steps)
 		n.Body = int64(b.step - at - 1)

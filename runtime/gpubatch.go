@@ -217,6 +217,8 @@ func (b *gpuBatch) unroll(e *gpuEntry, from, to, depth int, records []int64) {
 			}) {
 				b.unroll(e, i+1, i+1+s.body, depth+1, inner)
 			}
+		case plan.Beside:
+			b.unroll(e, i+1, i+1+s.body, depth, records)
 		}
 		i += 1 + s.body
 	}

@@ -84,6 +84,8 @@ func (m *gpuMachine) unroll(e *gpuEntry, from, to int, record int64) {
 			if m.desc.Records[record*int64(m.plan.Record)+s.cond] != 0 {
 				m.unroll(e, i+1, i+1+s.body, record)
 			}
+		case plan.Beside:
+			m.unroll(e, i+1, i+1+s.body, record)
 		}
 		i += 1 + s.body
 	}

@@ -50,6 +50,8 @@ func (m *machine) timed(e *entry, steps []plan.Step, at, record int64) {
 			if memory.View[int64](m.records, record*width*8, int(width))[s.Cond] != 0 {
 				m.timed(e, s.Steps, at+1, record)
 			}
+		case plan.Beside: // one after another, so that each has its own time
+			m.timed(e, s.Steps, at+1, record)
 		}
 		inside, _ := measure(s.Steps)
 		at += 1 + inside

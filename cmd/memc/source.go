@@ -30,6 +30,7 @@ type source struct {
 	Products string `placeholder:"T" help:"Round the operands of products to bf16, which matrix units multiply faster; f32 leaves them. Sums stay f32."`
 	Cache    string `placeholder:"T" help:"Keep the keys and values of attention as f32, bf16, f16 or q8."`
 	Slab     *int   `placeholder:"N" help:"Rows that one pass through the code takes (512); longer calls are cut. More suit a GPU and need more memory."`
+	Hybrid   string `placeholder:"H" help:"How attention and a memory of one layer run: apart, launch (in one launch), or beside (one in the other's pauses); without it as counts say."`
 	Tuning   string `placeholder:"FILE" help:"Tile sizes that memc tune -o wrote, or off; without it what memc tune has found on this machine."`
 }
 
@@ -57,6 +58,7 @@ type input struct {
 	set, config map[string]json.RawMessage
 	quantize    string // memc.Options
 	products    string
+	hybrid      string
 	cache       string
 	slab        int
 	tuning      *memc.Tuning
@@ -76,7 +78,7 @@ func (in *input) name() string {
 
 // open finds out what the source is and reads its parameters.
 func (s *source) open() (*input, error) {
-	in := &input{quantize: s.Quantize, cache: s.Cache, products: s.Products, tunes: s.Tuning == ""}
+	in := &input{quantize: s.Quantize, cache: s.Cache, products: s.Products, hybrid: s.Hybrid, tunes: s.Tuning == ""}
 	if s.Tuning != "" && s.Tuning != "off" {
 		if err := in.readTuning(s.Tuning); err != nil {
 			return nil, err
@@ -93,6 +95,9 @@ func (s *source) open() (*input, error) {
 	}
 	if t := s.Products; t != "" && !slices.Contains(memc.Products, t) {
 		return nil, usage("--products %s: operands of products are %s", t, strings.Join(memc.Products, " or "))
+	}
+	if t := s.Hybrid; t != "" && !slices.Contains(memc.Hybrids, t) {
+		return nil, usage("--hybrid %s: attention and a memory run %s", t, strings.Join(memc.Hybrids, ", "))
 	}
 	if t := s.Cache; t != "" && !slices.Contains(memc.Caches, t) {
 		return nil, usage("--cache %s: keys and values are kept as one of %s", t, strings.Join(memc.Caches, ", "))
@@ -220,7 +225,7 @@ func (in *input) options(targets []string) memc.Options {
 	if products == "" && in.artifact != nil && !slices.Equal(targets, []string{"interp"}) {
 		products = in.artifact.Manifest.Products
 	}
-	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Quantize: in.quantize, Cache: in.cache, Products: products, Slab: in.slab, Tuning: in.tuning, Read: memc.ReadSpec}
+	return memc.Options{Targets: targets, Set: in.set, Config: in.config, Quantize: in.quantize, Cache: in.cache, Products: products, Hybrid: in.hybrid, Slab: in.slab, Tuning: in.tuning, Read: memc.ReadSpec}
 }
 
 // module elaborates the spec, or reads the artifact's graph.
@@ -273,8 +278,8 @@ func (s *source) program(a *app, e engine) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.artifact != nil && !e.Rebuild && (in.quantize != "" || in.cache != "" || in.products != "" || in.slab != 0) {
-		return nil, usage("%s is compiled: --quantize, --products, --cache and --slab change a program when it is compiled, or compiled again with --rebuild", s.Spec)
+	if in.artifact != nil && !e.Rebuild && (in.quantize != "" || in.cache != "" || in.products != "" || in.hybrid != "" || in.slab != 0) {
+		return nil, usage("%s is compiled: --quantize, --products, --hybrid, --cache and --slab change a program when it is compiled, or compiled again with --rebuild", s.Spec)
 	}
 	if e.Rebuild && in.artifact == nil {
 		return nil, usage("--rebuild compiles an artifact again; %s is a spec", s.Spec)

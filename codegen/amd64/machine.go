@@ -6,8 +6,8 @@
 //
 // # How a kernel lowers
 //
-// Blocks of all parts are numbered one after another; a worker takes a
-// contiguous share. What does not depend on a grid's last axis is computed once
+// Blocks of a part are numbered one after another; a worker takes a contiguous
+// share of each part, or, beside other launches, several smaller ones. What does not depend on a grid's last axis is computed once
 // for the neighbours along it. A tile lives in the worker's scratch memory in
 // rows padded to 16 elements (a tile of one column is a dense vector), or is a
 // view of a buffer where it is only read and the addresses allow it; tiles that

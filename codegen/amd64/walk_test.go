@@ -44,6 +44,11 @@ kernel spread(acc: i64[37] write) ints(tag, turn) {
 				launch := func(name string) plan.NativeStep {
 					return plan.NativeStep{Kind: int64(plan.Launch), Fn: p.fn(t, name), Bufs: uintptr(unsafe.Pointer(&bufs[0])), Slots: uintptr(unsafe.Pointer(&slots[0]))}
 				}
+				// What runs beside the others has a buffer of its own.
+				apart := aligned(37*8 + 64)
+				others := []unsafe.Pointer{unsafe.Pointer(&apart[0])}
+				side := launch("add")
+				side.Bufs = uintptr(unsafe.Pointer(&others[0]))
 				steps := []plan.NativeStep{
 					launch("add"),
 					{Kind: int64(plan.Repeat), A: first, B: turns, Body: 4},
@@ -54,13 +59,24 @@ kernel spread(acc: i64[37] write) ints(tag, turn) {
 					{Kind: int64(plan.If), A: cond, Body: 1},
 					launch("spread"),
 					launch("spread"),
+					{Kind: int64(plan.Beside), A: 2, Body: 6},
+					side,
+					launch("add"),
+					{Kind: int64(plan.Repeat), A: first, B: turns, Body: 3},
+					launch("spread"),
+					{Kind: int64(plan.If), A: cond, Body: 1},
+					launch("add"),
+					{Kind: int64(plan.Beside), A: 1, Body: 2},
+					side,
+					launch("add"),
+					launch("spread"),
 				}
 				records := make([]int64, length*(n+1))
 				copy(records, []int64{7, 0, 1, n, 100})
 				for i := range n {
 					copy(records[length*(i+1):], []int64{i, i % 2, -1, -1, 200})
 				}
-				var want [37]int64
+				var want, beside [37]int64
 				add := func(tag, turn int64) {
 					for i := range want {
 						want[i] = want[i]*3 + tag + turn
@@ -80,12 +96,28 @@ kernel spread(acc: i64[37] write) ints(tag, turn) {
 					add(200, i)
 				}
 				spread(100, 7)
+				add(100, 7)
+				for i := range n {
+					spread(200, i)
+					if i%2 != 0 {
+						add(200, i)
+					}
+				}
+				add(100, 7)
+				spread(100, 7)
+				for i := range beside {
+					beside[i] = 107*3 + 107
+				}
 				p.walk(t, steps, records, length, max(p.Scratch["add"], p.Scratch["spread"]), workers)
 				runtime.KeepAlive(bufs)
 				runtime.KeepAlive(slots)
+				runtime.KeepAlive(others)
 				for i := range want {
 					if got := kernel.Memory(acc).Int(kernel.I64, int64(i)); got != want[i] {
 						t.Fatalf("%s, %d workers, %d turns: element %d is %d, want %d", m.Name, workers, n, i, got, want[i])
+					}
+					if got := kernel.Memory(apart).Int(kernel.I64, int64(i)); got != beside[i] {
+						t.Fatalf("%s, %d workers, %d turns: element %d of what ran beside is %d, want %d", m.Name, workers, n, i, got, beside[i])
 					}
 				}
 			}

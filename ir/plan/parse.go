@@ -453,8 +453,11 @@ func (r *reader) step(p *Plan, depth int) Step {
 	case r.is("if"):
 		s.Kind = If
 		s.Cond = r.int()
+	case r.is("beside"):
+		s.Kind = Beside
+		s.From = r.int()
 	default:
-		r.fail("expected input, output, launch, repeat, if or }, found %s", r.found())
+		r.fail("expected input, output, launch, repeat, if, beside or }, found %s", r.found())
 	}
 	s.Note = r.note()
 	r.block(func() { s.Steps = append(s.Steps, r.step(p, depth+1)) })

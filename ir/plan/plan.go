@@ -120,10 +120,13 @@ const (
 	Launch Kind = iota // run a kernel over its grid
 	Repeat             // run Steps once for each turn of Loop
 	If                 // run Steps where the slot Cond is not 0
+	Beside             // run the first of Steps, a launch, beside the others
 )
 
 // Step is one step of an entry point. Steps run one after another; all blocks
-// of a launch have finished before the next step begins.
+// of a launch have finished before the next step begins. Only the first of the
+// steps of a Beside, which has nothing to do with the others, may run at any time
+// until the last of them has finished: its blocks are for who would else wait.
 type Step struct {
 	Kind   Kind
 	Kernel string // Launch: the kernel's name
@@ -131,7 +134,8 @@ type Step struct {
 	Slots  []int  // Launch: the record slot of each of the kernel's Ints
 	Loop   int    // Repeat
 	Cond   int    // If: the record slot
-	Steps  []Step // Repeat, If
+	From   int    // Beside: from so many workers on; fewer run Steps one after another
+	Steps  []Step // Repeat, If, Beside
 	Note   string // where in the spec it comes from
 }
 
@@ -213,9 +217,10 @@ type Plan struct {
 // A launch has Fn, Bufs and Slots. A Repeat runs the Body steps that follow it
 // once for each of records First, First+1, ...: record 0's slots A and B hold
 // First and the number of turns. An If runs the Body steps that follow it
-// where slot A of the current record is not 0.
+// where slot A of the current record is not 0. A Beside has A, its From, and
+// Body steps.
 type NativeStep struct {
-	Kind  int64 // Launch, Repeat, If
+	Kind  int64 // Launch, Repeat, If, Beside
 	Fn    uintptr
 	Bufs  uintptr
 	Slots uintptr
@@ -224,11 +229,20 @@ type NativeStep struct {
 	_     int64
 }
 
-// NativeBarrier is the workers' meeting point: two counters in cache lines of
-// their own. All zero at the start.
+// NativeBarrier is the workers' meeting point: counters in cache lines of their
+// own. All zero at the start. In a Beside, workers claim launches piece by piece
+// and count what they have finished; Side is for its first step.
 type NativeBarrier struct {
-	Arrived int64
-	_       [7]int64
-	Round   int64
-	_       [7]int64
+	Arrived       int64
+	_             [7]int64
+	Round         int64
+	_             [7]int64
+	Claimed, Done Count
+	Side          struct{ Claimed, Done Count }
+}
+
+// Count is a counter with a cache line of its own.
+type Count struct {
+	N int64
+	_ [7]int64
 }

@@ -189,6 +189,8 @@ func (w *printer) steps(p *Plan, steps []Step) {
 				name = p.Loops[s.Loop].Name
 			}
 			w.line("repeat %s%s {", name, note)
+		case Beside:
+			w.line("beside %d%s {", s.From, note)
 		default:
 			w.line("if %d%s {", s.Cond, note)
 		}

@@ -32,6 +32,8 @@ const (
 //   - a step names a kernel, buffers, slots and a loop that exist, agrees with
 //     its kernel's signature, and stores to no weight and no table;
 //   - no Repeat lies inside a Repeat: turns are counted in the call's record;
+//   - a Beside lies in no other step, begins with a launch, and this launch stores
+//     to nothing that the others use, nor they to what it uses;
 //   - ports show a whole buffer of their class in row-major order.
 //
 // That buffers whose lifetimes meet do not share memory is the planner's own

@@ -122,10 +122,49 @@ func (v *verifier) steps(where string, steps []Step, loop, depth int) {
 		case If:
 			slot(at, s.Cond)
 			v.steps(at, s.Steps, loop, depth+1)
+		case Beside:
+			v.beside(at, s, depth)
+			v.steps(at, s.Steps, loop, depth+1)
 		default:
 			v.fault("%s: kind %d does not exist", at, s.Kind)
 		}
 	}
+}
+
+// beside checks what is special about a Beside: it is an entry's own step, and
+// its first step shares no buffer with the others that one of both stores to.
+func (v *verifier) beside(at string, s *Step, depth int) {
+	if depth > 0 {
+		v.fault("%s: a beside inside another step", at)
+	}
+	if s.From < 1 {
+		v.fault("%s: from %d workers on: it is 1 at least", at, s.From)
+	}
+	if len(s.Steps) < 2 || s.Steps[0].Kind != Launch {
+		v.fault("%s: a launch first, and something beside it", at)
+		return
+	}
+	side, rest := v.uses(s.Steps[:1], map[int]bool{}), v.uses(s.Steps[1:], map[int]bool{})
+	for b, stores := range side {
+		if other, shared := rest[b]; shared && (stores || other) {
+			v.fault("%s: the launch beside and the other steps share the buffer %d, and not for reading alone", at, b)
+		}
+	}
+}
+
+// uses notes the buffers of steps, and whether any stores to them: without
+// signatures all do.
+func (v *verifier) uses(steps []Step, stores map[int]bool) map[int]bool {
+	for i := range steps {
+		s := &steps[i]
+		k := slices.Index(v.p.Kernels, s.Kernel)
+		for j, b := range s.Bufs {
+			known := k >= 0 && k < len(v.p.Signatures) && j < len(v.p.Signatures[k].Bufs)
+			stores[b] = stores[b] || !known || v.p.Signatures[k].Bufs[j].Write
+		}
+		v.uses(s.Steps, stores)
+	}
+	return stores
 }
 
 func (v *verifier) launch(at string, s *Step) {
