@@ -247,8 +247,12 @@ func CompileModule(ctx context.Context, m *ir.Module, o Options) (*artifact.Arti
 	if err != nil {
 		return nil, err
 	}
+	interpreted := !slices.ContainsFunc(o.Targets, func(t string) bool { return t != "interp" })
+	if o.Hybrid != "" && interpreted {
+		return nil, errors.New("the interpreter takes one node after another: compiled targets alone run attention and a memory together")
+	}
 	if operands != elem.F32 {
-		if !slices.ContainsFunc(o.Targets, func(t string) bool { return t != "interp" }) {
+		if interpreted {
 			return nil, errors.New("the interpreter multiplies what the spec says: operands are rounded by compiled targets alone")
 		}
 		a.Manifest.Products = operands.String()

@@ -79,13 +79,16 @@ done
 func TestTable(t *testing.T) {
 	b := &table{targets: []string{"avx512"}, rounds: 1, names: []string{"A", "B"}, checks: 2, farthest: 1e-6, notes: []string{"B: absent."}}
 	b.rows = []row{
-		{"product", "K=1", "avx512", 2, measured{Tokens: 10, Median: 0.5, Flops: 50e9, Peak: 200}, map[string]float64{"A": 0.25}},
-		{"reading", "K=2", "avx512", 2, measured{Tokens: 1, Median: 0.1, Flops: 1e9, Bytes: 2e9, Peak: 200, ReadPeak: 40}, nil},
+		{"product", "K=1", "avx512", 2, measured{Tokens: 10, Median: 0.5, Flops: 50e9, Peak: 200}, map[string]float64{"A": 0.25}, 0},
+		{"reading", "K=2", "avx512", 2, measured{Tokens: 1, Median: 0.1, Flops: 1e9, Bytes: 2e9, Peak: 200, ReadPeak: 40}, nil, 0},
+		{"both", "K=3", "avx512", 2, measured{Tokens: 10, Median: 0.5, Flops: 50e9, Peak: 200}, nil, 0.6},
 	}
 	text := b.String()
 	for _, want := range []string{
 		"| product | K=1 | avx512 | 2 | 20.0 | 100 GFLOP/s | 50 % | 200 | 0.50 |\n",
 		"| reading | K=2 | avx512 | 2 | 10.0 | 20.0 GB/s | 50 % | – | – |\n",
+		"| both | K=3 | avx512 | 2 | 20.0 | 100 GFLOP/s | 50 % | – | 1.20 of itself |\n",
+		"- of itself: ",
 		"- B: absent.\n",
 	} {
 		if !strings.Contains(text, want) {

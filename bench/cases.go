@@ -25,6 +25,7 @@ type entry struct {
 	Repeat   int                        `json:"repeat"`   // runs in a round; 0: likewise
 	Rounds   int                        `json:"rounds"`   // at most so many
 	Peer     string                     `json:"peer"`     // the question that peers are asked, with {parameters}
+	Versus   []string                   `json:"versus"`   // flags of memc bench: memc with them has a turn, too
 }
 
 // benchCase is one row of the table, but for the number of threads.
@@ -32,6 +33,7 @@ type benchCase struct {
 	work, sizes string
 	args        []string // of memc bench
 	peer        string   // "": no peer has it
+	versus      []string // more args, of a second memc; none: there is none
 	check       int      // rows to compare; 0: what memc bench thinks
 	rounds      int      // at most so many; 0: any number
 }
@@ -112,7 +114,7 @@ func (e *entry) cases() ([]benchCase, error) {
 
 // one is the case of these parameters.
 func (e *entry) one(chosen [][2]string) benchCase {
-	c := benchCase{work: e.Work, args: []string{e.Spec}, peer: e.Peer, rounds: e.Rounds}
+	c := benchCase{work: e.Work, args: []string{e.Spec}, peer: e.Peer, versus: e.Versus, rounds: e.Rounds}
 	if e.Config != "" {
 		c.args = append(c.args, "--config", e.Config)
 	}

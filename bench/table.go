@@ -27,6 +27,7 @@ type row struct {
 	threads     int
 	memc        measured           // of the round with the median time
 	peers       map[string]float64 // seconds
+	versus      float64            // those of memc with the case's other flags; 0: not asked
 }
 
 // run takes every case through its rounds: memc, then each peer, and again.
@@ -39,7 +40,7 @@ func (t *table) run(cases []benchCase, threads int) error {
 	}()
 	for i, c := range cases {
 		fmt.Fprintf(os.Stderr, "%d threads, %d of %d: %s, %s\n", threads, i+1, len(cases), c.work, c.sizes)
-		prefill, decode := map[string][]measured{}, map[string][]measured{}
+		prefill, decode, second := map[string][]measured{}, map[string][]measured{}, map[string][]measured{}
 		seconds := map[string][]float64{}
 		rounds := t.rounds
 		if c.rounds > 0 {
@@ -57,6 +58,15 @@ func (t *table) run(cases []benchCase, threads int) error {
 				prefill[target] = append(prefill[target], r.measured)
 				if r.Decode != nil {
 					decode[target] = append(decode[target], *r.Decode)
+				}
+				if len(c.versus) > 0 {
+					other := c
+					other.args = slices.Concat(c.args, c.versus)
+					o, err := bench(other, target, threads)
+					if err != nil {
+						return err
+					}
+					second[target] = append(second[target], o.measured)
 				}
 				if round == 0 && r.Check != nil && r.Check.Rows > 0 {
 					t.checks++
@@ -77,9 +87,16 @@ func (t *table) run(cases []benchCase, threads int) error {
 			others[name] = s[len(s)/2]
 		}
 		for _, target := range t.targets {
-			t.rows = append(t.rows, row{c.work, c.sizes, target, threads, middle(prefill[target]), others})
+			first := row{work: c.work, sizes: c.sizes, target: target, threads: threads, memc: middle(prefill[target]), peers: others}
+			if s := second[target]; s != nil {
+				other := row{work: c.work, sizes: c.sizes + " " + strings.Join(c.versus, " "), target: target, threads: threads, memc: middle(s)}
+				first.versus = other.memc.Median
+				t.rows = append(t.rows, first, other)
+			} else {
+				t.rows = append(t.rows, first)
+			}
 			if d := decode[target]; d != nil {
-				t.rows = append(t.rows, row{c.work + ", decoding", c.sizes, target, threads, middle(d), nil})
+				t.rows = append(t.rows, row{work: c.work + ", decoding", sizes: c.sizes, target: target, threads: threads, memc: middle(d)})
 			}
 		}
 	}
@@ -129,6 +146,9 @@ func (t *table) String() string {
 		r.write(&b, names)
 	}
 	b.WriteString("\n")
+	if slices.ContainsFunc(t.rows, func(r row) bool { return r.versus > 0 }) {
+		b.WriteString("- of itself: memc beside memc with the flags of the next row, which had turns in the same rounds.\n")
+	}
 	for _, n := range t.notes {
 		fmt.Fprintf(&b, "- %s\n", n)
 	}
@@ -167,7 +187,9 @@ func (r *row) write(b *strings.Builder, names []string) {
 		}
 	}
 	ratio := "–"
-	if best > 0 {
+	if r.versus > 0 {
+		ratio = fmt.Sprintf("%.2f of itself", r.versus/m.Median)
+	} else if best > 0 {
 		ratio = fmt.Sprintf("%.2f", best/m.Median)
 	}
 	fmt.Fprintf(b, "| %s | %s | %s | %d | %s | %s %s | %s |%s %s |\n", r.work, r.sizes, r.target, r.threads, speed(float64(m.Tokens)/m.Median), speed(work/m.Median/1e9), unit, share, cells(others), ratio)
