@@ -88,30 +88,32 @@ func (f *fn) bitsOf(x value.Value, n int) (words []value.Value) {
 
 // leftSquares is the function that lays out a left operand:
 //
-//	left(a, bytes between its rows, k, rows, squares)
+//	left(a, bytes between its rows, k, rows, squares, bytes of a square)
 //
-// Rows up to the next multiple of 16 are not written; elements behind k are 0.
+// Of up to 16 rows, a square has no others; rows up to the next multiple of 16
+// are not written otherwise. Elements behind k are 0.
 func (m *module) leftSquares(parts int) *ir.Func {
 	key := fmt.Sprintf("memc.left%d", parts)
 	if f := m.squares[key]; f != nil {
 		return f
 	}
 	a, row, depth := ir.NewParam("a", bytePtr), ir.NewParam("a.row", i64), ir.NewParam("k", i64)
-	rows, out := ir.NewParam("rows", i64), ir.NewParam("out", bytePtr)
-	f := m.newFunc(key, types.Void, a, row, depth, rows, out)
+	rows, out, size := ir.NewParam("rows", i64), ir.NewParam("out", bytePtr), ir.NewParam("square", i64)
+	f := m.newFunc(key, types.Void, a, row, depth, rows, out, size)
 	f.private()
 	m.squares[key] = f.f
-	band := f.mul(f.groups(depth), c64(int64(parts)*square)) // of 16 rows
+	group := f.mul(size, c64(int64(parts)))
+	band := f.mul(f.groups(depth), group) // of 16 rows
 	whole := f.bin(and, depth, c64(-deep))
 	// squares fills those of 16 rows and 32 k.
 	squares := func(r, k value.Value, load func(row, k value.Value) value.Value) {
 		from := f.at(f.at(a, f.mul(r, row)), f.mul(k, c64(4)))
-		to := f.at(f.at(out, f.mul(f.bin(lshr, r, c64(4)), band)), f.mul(k, c64(int64(parts)*square/deep)))
+		to := f.at(f.at(out, f.mul(f.bin(lshr, r, c64(4)), band)), f.mul(f.bin(lshr, k, c64(5)), group))
 		f.count(c64(0), f.smin(f.sub(rows, r), c64(16)), 1, func(i value.Value) {
 			from, to := f.at(from, f.mul(i, row)), f.at(to, f.mul(i, c64(64)))
 			low, high := f.bitsOf(load(from, c64(0)), parts), f.bitsOf(load(from, c64(lanes)), parts)
 			for p := range parts {
-				f.store(f.paired(low[p], high[p]), to, c64(int64(p)*square))
+				f.store(f.paired(low[p], high[p]), to, f.mul(size, c64(int64(p))))
 			}
 		})
 	}
@@ -148,8 +150,10 @@ func (f *fn) groups(k value.Value) value.Value {
 //
 //	right(b, bytes between rows of k, bytes to the second 16 columns,
 //	      k, whether there are 16 more columns, squares, bytes to what is fetched)
-func (m *module) rightSquares(e kernel.Elem, parts int) *ir.Func {
-	key := fmt.Sprintf("memc.right%d.%s", parts, e)
+//
+// beside says that the second 16 columns follow the first.
+func (m *module) rightSquares(e kernel.Elem, parts int, beside bool) *ir.Func {
+	key := fmt.Sprintf("memc.right%d.%s.%t", parts, e, beside)
 	if f := m.squares[key]; f != nil {
 		return f
 	}
@@ -158,57 +162,93 @@ func (m *module) rightSquares(e kernel.Elem, parts int) *ir.Func {
 	f := m.newFunc(key, types.Void, b, step, second, depth, both, out, fetch)
 	f.private()
 	m.squares[key] = f.f
-	zero := &literal{v32, "zeroinitializer"}
-	// pair lays out the elements of k and of k+16; what is not there is 0.
-	pair := func(k, to value.Value, columns int64, there int) {
-		for c := range columns {
-			var words [2][]value.Value
-			for i := range words {
-				if i >= there {
-					words[i] = slices.Repeat([]value.Value{zero}, parts)
-					continue
-				}
-				row := f.at(b, f.mul(f.add(k, c64(int64(i)*lanes)), step))
-				if c > 0 {
-					row = f.at(row, second)
-				}
-				if c == 0 || e == kernel.F32 {
-					f.prefetch(row, fetch)
-				}
-				x := f.load(vectorOf(e), row, c64(0))
-				if e == kernel.BF16 {
-					words[i] = []value.Value{f.bin(shl, f.convert(zext, x, i32), vint(v32, 16))}
-				} else {
-					words[i] = f.bitsOf(f.widened(x), parts)
-				}
-			}
-			for p := range parts {
-				f.store(f.paired(words[0][p], words[1][p]), to, c64((int64(p)*2+c)*square))
-			}
-		}
-	}
+	l := laying{f, e, parts, 2 * square, step, fetch}
 	all := func(columns int64) func() {
 		return func() {
 			group := c64(int64(parts) * 2 * square)
-			pairs := func(k, from, end value.Value, there int) {
+			lay := func(k value.Value) func(i value.Value, there int) {
 				to := f.at(out, f.mul(f.bin(lshr, k, c64(5)), group))
-				f.count(from, end, 1, func(i value.Value) { pair(f.add(k, i), f.at(to, f.mul(i, c64(64))), columns, there) })
+				return func(i value.Value, there int) {
+					row, to := f.at(b, f.mul(f.add(k, i), step)), f.at(to, f.mul(i, c64(64)))
+					if columns == 2 && beside && e == kernel.BF16 {
+						l.two(row, to, there)
+						return
+					}
+					l.one(row, to, there)
+					if columns == 2 {
+						l.one(f.at(row, second), f.at(to, c64(square)), there)
+					}
+				}
 			}
 			whole := f.bin(and, depth, c64(-deep))
-			f.count(c64(0), whole, deep, func(k value.Value) { pairs(k, c64(0), c64(lanes), 2) })
-			f.when(f.icmp(predicate[ints.Lt], whole, depth), func() {
-				rest := f.sub(depth, whole)
-				two, one := f.smax(f.sub(rest, c64(lanes)), c64(0)), f.smin(rest, c64(lanes))
-				pairs(whole, c64(0), two, 2)
-				pairs(whole, two, one, 1)
-				pairs(whole, one, c64(lanes), 0)
+			f.count(c64(0), whole, deep, func(k value.Value) {
+				lay := lay(k)
+				f.count(c64(0), c64(lanes), 1, func(i value.Value) { lay(i, 2) })
 			})
+			f.when(f.icmp(predicate[ints.Lt], whole, depth), func() { f.lastRows(f.sub(depth, whole), lay(whole)) })
 		}
 	}
 	f.when(both, all(2))
 	f.when(f.bin(xor, both, constant.True), all(1))
 	f.ret()
 	return f.f
+}
+
+// lastRows lays out the last n < 32 rows of k; what is not there is 0.
+func (f *fn) lastRows(n value.Value, lay func(i value.Value, there int)) {
+	two, one := f.smax(f.sub(n, c64(lanes)), c64(0)), f.smin(n, c64(lanes))
+	for there, span := range [][2]value.Value{{one, c64(lanes)}, {two, one}, {c64(0), two}} {
+		f.count(span[0], span[1], 1, func(i value.Value) { lay(i, there) })
+	}
+}
+
+// laying lays out pairs of rows of a right operand, k and k+16: a row of a square
+// for each part, and each 16 columns.
+type laying struct {
+	*fn
+	elem  kernel.Elem
+	parts int
+	apart int64       // bytes between the squares of an element's parts
+	step  value.Value // bytes between rows of k
+	fetch value.Value // bytes from what is read to what is fetched
+}
+
+// one lays out 16 columns; there says how many of the two rows are there.
+func (l laying) one(row, to value.Value, there int) {
+	zero := &literal{v32, "zeroinitializer"}
+	var words [2][]value.Value
+	for i := range words {
+		if i >= there {
+			words[i] = slices.Repeat([]value.Value{zero}, l.parts)
+			continue
+		}
+		at := l.at(row, l.mul(l.step, c64(int64(i)*lanes)))
+		l.prefetch(at, l.fetch)
+		x := l.load(vectorOf(l.elem), at, c64(0))
+		if l.elem == kernel.BF16 {
+			words[i] = []value.Value{l.bin(shl, l.convert(zext, x, i32), vint(v32, 16))}
+		} else {
+			words[i] = l.bitsOf(l.widened(x), l.parts)
+		}
+	}
+	for p := range l.parts {
+		l.store(l.paired(words[0][p], words[1][p]), to, c64(int64(p)*l.apart))
+	}
+}
+
+// two lays out 32 adjacent columns of bf16, the second 16 in the square behind
+// the first's.
+func (l laying) two(row, to value.Value, there int) {
+	rows := [2]value.Value{&literal{v512, "zeroinitializer"}, &literal{v512, "zeroinitializer"}}
+	for i := range there {
+		at := l.at(row, l.mul(l.step, c64(int64(i)*lanes)))
+		l.prefetch(at, l.fetch)
+		rows[i] = l.load(v512, at, c64(0))
+	}
+	for half := range 2 {
+		woven := l.shuffle(rows[0], rows[1], func(i int) int { return i%2*2*lanes + half*lanes + i/2 })
+		l.store(woven, to, c64(int64(half)*square))
+	}
 }
 
 // squareTile names the function that computes rows x cols squares of a result.
@@ -325,7 +365,7 @@ func (m *module) squareProduct(key squareKey) *ir.Func {
 			}
 			column := p.columnAt(v)
 			second := f.sub(p.columnAt(f.add(v, c64(1))), column)
-			f.call(f.rightSquares(key.elem, key.right), f.at(p.b, column), bStep, second, some, constant.NewBool(cols == 2), room, fetch)
+			f.call(f.rightSquares(key.elem, key.right, key.perPanel%2 == 0), f.at(p.b, column), bStep, second, some, constant.NewBool(cols == 2), room, fetch)
 			f.bands(key.pairing, cols, from, band, room, groups, f.at(dst, f.mul(v, c64(64))), dstRow, rows, more, f.at(room, c64(key.panelRoom())))
 		}
 		pairs := f.bin(and, vecs, c64(-2))
@@ -377,10 +417,31 @@ func (f *fn) bands(p pairing, cols int, a, band, b, groups, dst, dstRow, rows, a
 }
 
 // squaresOn and squaresOff enclose code that works in tiles: the registers are
-// shaped, and given back, so that the system need not save them.
-func (f *fn) squaresOn() {
-	const all16, all64 = 0x1010101010101010, 0x0040004000400040 // rows, and bytes of a row
-	f.intrinsic("llvm.x86.ldtilecfg", types.Void, f.table([]int64{1, 0, all64, all64, 0, 0, all16, 0}))
+// given back at the end, so that the system need not save them. squaresOn gives
+// room for their shape, which has none yet.
+func (f *fn) squaresOn() (shape value.Value) {
+	room := ir.NewAlloca(types.NewArray(64, i8))
+	room.Align = 64
+	f.emit(room)
+	shape = f.convert(bitcast, room, bytePtr)
+	for i, w := range []int64{1, 0, all64, all64, 0, 0, 0, 0} {
+		f.store(c64(w), shape, c64(int64(i)*8))
+	}
+	return shape
+}
+
+// all64 says that four registers have rows of 64 bytes (SDM, LDTILECFG).
+const all64 = 0x0040004000400040
+
+// shaped gives tiles the shape in which a product of so many rows runs: the
+// registers of its rows are that high, up to 16.
+func (f *fn) shaped(shape, rows value.Value) {
+	const seven, last = 0x01010101010101, 16 << 56
+	word := f.bin(or, f.mul(f.smin(rows, c64(16)), c64(seven)), c64(last))
+	f.when(f.icmp(predicate[ints.Ne], f.load(i64, shape, c64(48)), word), func() {
+		f.store(word, shape, c64(48))
+		f.intrinsic("llvm.x86.ldtilecfg", types.Void, shape)
+	})
 }
 
 func (f *fn) squaresOff() { f.intrinsic("llvm.x86.tilerelease", types.Void) }

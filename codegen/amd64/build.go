@@ -38,30 +38,31 @@ var (
 	v64  = types.NewVector(lanes, i64)
 	vf32 = types.NewVector(lanes, f32)
 	vf16 = types.NewVector(lanes, half)
+	v512 = types.NewVector(2*lanes, i16)
 )
 
 // module collects the functions of one LLVM module.
 type module struct {
-	m                           *ir.Module
-	machine                     Machine
-	decls                       map[string]*ir.Func
-	micros                      map[microKey]*ir.Func
-	products                    map[productKey]*ir.Func
-	tables                      map[string]*ir.Global
-	quants, quantMicros, spells map[quantKey]*ir.Func // products with quantised operands
-	turners                     map[kernel.Elem]*ir.Func
-	squares                     map[string]*ir.Func // what lays out operands in squares
-	squareDots                  map[squareTile]*ir.Func
-	squareProducts, squareRows  map[squareKey]*ir.Func
-	where                       string // what is being emitted, for errors
-	err                         error
+	m                                      *ir.Module
+	machine                                Machine
+	decls                                  map[string]*ir.Func
+	micros                                 map[microKey]*ir.Func
+	products                               map[productKey]*ir.Func
+	tables                                 map[string]*ir.Global
+	quants, quantMicros, spells            map[quantKey]*ir.Func // products with quantised operands
+	turners                                map[kernel.Elem]*ir.Func
+	squares                                map[string]*ir.Func // what lays out operands in squares
+	squareDots                             map[squareTile]*ir.Func
+	squareProducts, squareRows, squareFews map[squareKey]*ir.Func
+	where                                  string // what is being emitted, for errors
+	err                                    error
 }
 
 func newModule(m Machine) *module {
 	mod := &module{m: ir.NewModule(), machine: m, decls: map[string]*ir.Func{}, micros: map[microKey]*ir.Func{}, products: map[productKey]*ir.Func{},
 		quants: map[quantKey]*ir.Func{}, quantMicros: map[quantKey]*ir.Func{}, spells: map[quantKey]*ir.Func{},
 		tables: map[string]*ir.Global{}, turners: map[kernel.Elem]*ir.Func{},
-		squares: map[string]*ir.Func{}, squareDots: map[squareTile]*ir.Func{}, squareProducts: map[squareKey]*ir.Func{}, squareRows: map[squareKey]*ir.Func{}}
+		squares: map[string]*ir.Func{}, squareDots: map[squareTile]*ir.Func{}, squareProducts: map[squareKey]*ir.Func{}, squareRows: map[squareKey]*ir.Func{}, squareFews: map[squareKey]*ir.Func{}}
 	mod.m.TargetTriple = "x86_64-unknown-linux-gnu"
 	return mod
 }
@@ -477,12 +478,12 @@ func (f *fn) lane(v value.Value, i int64) value.Value {
 	return e
 }
 
-// shuffle picks lane[i] of a (below 16) or b (from 16 on).
+// shuffle picks lane[i] of a, or of b where i is a's lanes and more.
 func (f *fn) shuffle(a, b value.Value, pick func(i int) int) value.Value {
 	if !f.same("shuffle", a, b) {
 		return a
 	}
-	s := ir.NewShuffleVector(a, b, each(v32, func(i int) string { return strconv.Itoa(pick(i)) }))
+	s := ir.NewShuffleVector(a, b, each(like(a.Type(), i32).(*types.VectorType), func(i int) string { return strconv.Itoa(pick(i)) }))
 	f.emit(s)
 	return s
 }

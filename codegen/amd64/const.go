@@ -41,7 +41,7 @@ func floatText(x float32) string {
 func each(t *types.VectorType, element func(i int) string) value.Value {
 	var b strings.Builder
 	b.WriteByte('<')
-	for i := range lanes {
+	for i := range int(t.Len) {
 		if i > 0 {
 			b.WriteString(", ")
 		}

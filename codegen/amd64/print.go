@@ -76,8 +76,9 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 	f := m.newFunc(k.Name, types.Void, bufs, slots, record, scratch, worker, workers)
 	f.push()
 	squares := m.machine.anySquared(k)
+	var shape value.Value
 	if squares {
-		f.squaresOn()
+		shape = f.squaresOn()
 	}
 	at := map[*kernel.Buf]value.Value{}
 	bytes := func(p value.Value) value.Value {
@@ -120,7 +121,7 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 		from := f.bin(udiv, f.mul(counts[i], share), workers)
 		to := f.bin(udiv, f.mul(counts[i], f.add(share, c64(1))), workers)
 		body := rowOf(p)
-		b := &block{fn: f, bufs: at, scratch: scratch, entry: f.cur, uses: usages(body), lives: lifetimes(body),
+		b := &block{fn: f, bufs: at, scratch: scratch, shape: shape, entry: f.cur, uses: usages(body), lives: lifetimes(body),
 			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, copies: map[squareCopy]copied{}, fixed: map[*kernel.Tile]fixed{}, written: map[*kernel.Tile]bool{}}
 		b.grid(p.Grid, sizes[i], from, to, body)
 		scratchBytes = max(scratchBytes, b.settle())

@@ -54,10 +54,6 @@ type squareCopy struct {
 // copied is a copy, and whether it has been made.
 type copied struct{ ptr, made value.Value }
 
-// fewRows is how many rows are computed one by one: laying out the right operand
-// would cost more.
-const fewRows = 2
-
 // mostReady is the most bytes that a right operand's copy may have: it is made
 // where it serves many products, and they should find it in L2.
 const mostReady = 1 << 20
@@ -84,7 +80,7 @@ func (b *block) leftReady(t *kernel.Tile, trans bool, parts int) value.Value {
 		p = turned
 	}
 	out := b.near((m+15)/16*((k+deep-1)/deep)*int64(parts)*square, b.rest)
-	b.call(b.module.leftSquares(parts), p.ptr, c64(p.row), depth, rows, out)
+	b.call(b.module.leftSquares(parts), p.ptr, c64(p.row), depth, rows, out, b.mul(b.smin(rows, c64(16)), c64(64)))
 	b.copies[key] = copied{out, constant.True}
 	return out
 }
@@ -109,7 +105,7 @@ func (b *block) rightReady(t *kernel.Tile, trans bool, parts int, made value.Val
 			both := b.icmp(predicate[ints.Lt], b.add(v, c64(1)), vecs)
 			column := p.columnAt(v)
 			second := b.sub(p.columnAt(b.add(v, c64(1))), column)
-			b.call(b.module.rightSquares(r.elem, parts), b.at(r.ptr, column), c64(r.step), second, depth, both, b.at(out, b.mul(b.bin(lshr, v, c64(1)), each)), c64(ahead*r.step))
+			b.call(b.module.rightSquares(r.elem, parts, r.perPanel%2 == 0), b.at(r.ptr, column), c64(r.step), second, depth, both, b.at(out, b.mul(b.bin(lshr, v, c64(1)), each)), c64(ahead*r.step))
 		})
 	})
 	b.copies[key] = copied{out, made}
@@ -146,45 +142,63 @@ func (b *block) squareDotStmt(s *kernel.Dot, d place, rows, vecs, depth value.Va
 	a := b.leftReady(lt, lTrans, pair.left)
 	r := b.right(rt, rTrans)
 	key := squareKey{pairing: pair, elem: r.elem, perPanel: r.perPanel}
-	fetch := value.Value(c64(ahead * r.step))
+	// What is read next lies behind, or, for few rows, where the next turn reads.
+	fetch, near := value.Value(c64(ahead*r.step)), value.Value(c64(deep*r.step))
 	if r.next != nil {
-		fetch = b.choose(b.icmp(predicate[ints.Lt], rows, c64(17)), r.next, fetch)
+		near = r.next
 	}
-	// Either a copy was made ahead, or there are many rows, or few.
-	ready, isReady := b.copies[squareCopy{rt, true, pair.right}]
+	few := b.icmp(predicate[ints.Le], rows, c64(fewRows))
+	compute := func(key squareKey, r right, near, fetch value.Value) {
+		n, known := constInt(rows)
+		if !known || n <= fewRows {
+			b.when(few, func() {
+				room := b.near(pair.fewRoom(), span{b.pos, b.pos})
+				size := b.mul(rows, c64(64))
+				b.call(b.fewProduct(key), a, size, r.ptr, c64(r.step), c64(r.panel), depth, d.ptr, c64(d.row), vecs, acc, near, room)
+			})
+		}
+		if !known || n > fewRows {
+			b.when(b.bin(xor, few, constant.True), func() {
+				room := b.near(pair.room(), span{b.pos, b.pos})
+				b.call(b.squareProduct(key), a, r.ptr, c64(r.step), c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, acc, fetch, room)
+			})
+		}
+	}
+	several := func(body func()) {
+		b.when(b.icmp(predicate[ints.Lt], c64(0), rows), func() {
+			b.shaped(b.shape, rows)
+			body()
+		})
+	}
+	// A copy may have been made ahead.
 	fresh := value.Value(constant.True)
-	if isReady {
+	if ready, ok := b.copies[squareCopy{rt, true, pair.right}]; ok {
 		b.when(ready.made, func() {
-			room := b.near(4*square, span{b.pos, b.pos})
-			b.call(b.squareProduct(squareKey{pairing: pair, ready: true, perPanel: 2}), a, ready.ptr, c64(0), c64(0), depth, d.ptr, c64(d.row), rows, vecs, acc, c64(0), room)
+			several(func() {
+				compute(squareKey{pairing: pair, ready: true, perPanel: 2}, right{ptr: ready.ptr}, c64(0), c64(0))
+			})
 		})
 		fresh = b.bin(xor, ready.made, constant.True)
 	}
-	few := b.icmp(predicate[ints.Le], rows, c64(fewRows))
+	one := value.Value(constant.False)
 	p := b.place(lt)
 	if lTrans {
 		p.row, p.col = p.col, p.row
 	}
-	if p.col != 4 {
-		few = constant.False
-	}
-	b.when(b.bin(and, fresh, b.bin(xor, few, constant.True)), func() {
-		room := b.near(pair.room(), span{b.pos, b.pos})
-		b.call(b.squareProduct(key), a, r.ptr, c64(r.step), c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, acc, fetch, room)
-	})
-	if n, known := constInt(rows); known && n > fewRows || p.col != 4 {
-		return
-	}
-	k := int64(lt.Cols)
-	if lTrans {
-		k = int64(lt.Rows)
-	}
-	b.when(b.bin(and, fresh, few), func() {
-		b.flushed(func() {
-			room := b.near(pair.rowRoom(k), span{b.pos, b.pos})
-			b.count(c64(0), rows, 1, func(i value.Value) {
-				b.call(b.squareRow(key), b.at(p.ptr, b.mul(i, c64(p.row))), r.ptr, c64(r.step), c64(r.panel), depth, b.at(d.ptr, b.mul(i, c64(d.row))), vecs, acc, fetch, room)
+	if n, known := constInt(rows); p.col == 4 && (!known || n == 1) {
+		one = b.icmp(predicate[ints.Eq], rows, c64(1))
+		k := int64(lt.Cols)
+		if lTrans {
+			k = int64(lt.Rows)
+		}
+		b.when(b.bin(and, fresh, one), func() {
+			b.flushed(func() {
+				room := b.near(pair.rowRoom(k), span{b.pos, b.pos})
+				b.call(b.squareRow(key), p.ptr, r.ptr, c64(r.step), c64(r.panel), depth, d.ptr, vecs, acc, near, room)
 			})
 		})
+	}
+	b.when(b.bin(and, fresh, b.bin(xor, one, constant.True)), func() {
+		several(func() { compute(key, r, near, fetch) })
 	})
 }

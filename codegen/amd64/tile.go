@@ -140,7 +140,8 @@ type block struct {
 	*fn
 	bufs    map[*kernel.Buf]value.Value
 	scratch value.Value
-	entry   *ir.Block // of the part: what it computes reaches every statement
+	shape   value.Value // of matrix tiles
+	entry   *ir.Block   // of the part: what it computes reaches every statement
 	uses    map[*kernel.Tile]*usage
 	lives   map[*kernel.Tile]life
 	places  map[*kernel.Tile]place
