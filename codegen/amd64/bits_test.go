@@ -16,15 +16,21 @@ import (
 func TestProductBits(t *testing.T) {
 	for _, m := range machines(t) {
 		for _, elem := range []string{"f32", "bf16", "f16"} {
-			productBits(t, m, elem)
+			productBits(t, m, elem, "by 32", 1)
+			if m.Squares { // groups make a difference
+				for _, how := range []string{"by 8", "as bf16 by 32"} {
+					productBits(t, m, elem, how, 3)
+				}
+			}
 		}
 	}
 }
 
-func productBits(t *testing.T, m Machine, elem string) {
+// productBits tries every so many-th of the ways to cut a product.
+func productBits(t *testing.T, m Machine, elem, how string, every int) {
 	const k, n, rows = 640, 100, 70
 	var first kernel.Memory
-	for _, c := range []struct {
+	for i, c := range []struct {
 		bi, bj, bk int
 		edit       func(string) string
 	}{
@@ -39,7 +45,10 @@ func productBits(t *testing.T, m Machine, elem string) {
 		{64, 64, 640, func(s string) string { return strings.Replace(s, "]/32", "]/64", 1) }},
 		{32, 64, 160, func(s string) string { return strings.Replace(s, "]/32", "]/24", 1) }},
 	} {
-		text := contractText(k, n, c.bi, c.bj, c.bk, elem)
+		if i%every != 0 {
+			continue
+		}
+		text := strings.Replace(contractText(k, n, c.bi, c.bj, c.bk, elem), "by 32", how, 1)
 		text = strings.Replace(text, fmt.Sprintf("wb: f32[%d,%d]", c.bj, c.bk), fmt.Sprintf("wb: f32[%d,%d] rows min(%d, %d - j)", c.bj, c.bk, c.bj, n), 1)
 		text = strings.Replace(text, fmt.Sprintf("acc: f32[%d,%d] rows min(%d, n - i)", c.bi, c.bj, c.bi),
 			fmt.Sprintf("acc: f32[%d,%d] rows min(%d, n - i) cols min(%d, %d - j)", c.bi, c.bj, c.bi, c.bj, n), 1)
@@ -67,13 +76,60 @@ func productBits(t *testing.T, m Machine, elem string) {
 			first = got
 		}
 		if !bytes.Equal(got, first) {
-			t.Errorf("%s: tiles %d,%d,%d give other bits", m.Name, c.bi, c.bj, c.bk)
+			t.Errorf("%s: %s %s: tiles %d,%d,%d give other bits", m.Name, elem, how, c.bi, c.bj, c.bk)
 		}
 		for _, r := range []int{0, 1, 33} { // one row alone
 			one := p.run(t, kern, []kernel.Memory{x[r*k*4:], w, y[:n*4]}, []int64{1}, 1)[2]
 			if !bytes.Equal(one, first[r*n*4:(r+1)*n*4]) {
-				t.Errorf("%s: tiles %d,%d,%d give other bits for row %d alone", m.Name, c.bi, c.bj, c.bk, r)
+				t.Errorf("%s: %s %s: tiles %d,%d,%d give other bits for row %d alone", m.Name, elem, how, c.bi, c.bj, c.bk, r)
 			}
+		}
+	}
+}
+
+// A sum of outer products over rows has the same bits whether the rows are added
+// at once or block by block, in tiles of any number of blocks.
+func TestSumBits(t *testing.T) {
+	const blocks, m, n, rows = 8, 40, 70, 77
+	text := `kernel sum(u: f32[0,40], v: f32[0,70], s: f32[40,70] write) ints(lo, hi) {
+  tile a: f32[T,40] rows min(T, hi - k)
+  tile b: f32[T,70] rows min(T, hi - k)
+  tile acc: f32[40,70]
+  part grid() {
+    acc = load s[r, c]
+    for k = lo to hi step T {
+      a = load u[k + r, c]
+      b = load v[k + r, c]
+      acc += dot(a', b by 8)
+    }
+    store s[r, c] = acc
+  }
+}`
+	var ks []*kernel.Kernel
+	for _, tile := range []string{"8", "16", "64", "128"} {
+		ks = append(ks, parse(t, strings.ReplaceAll(text, "T", tile))[0])
+	}
+	for _, machine := range machines(t) {
+		rng := rand.New(rand.NewPCG(4, 4))
+		mems := fill(rng, ks[0], rows)
+		var first kernel.Memory
+		for _, k := range ks {
+			p := compile(t, machine, k)
+			for _, most := range []int{1, 3, rows} {
+				now := slices.Clone(mems)
+				for at := 0; at < rows; {
+					to := min(rows, at+blocks*(1+rng.IntN(most)))
+					now = p.run(t, k, now, []int64{int64(at), int64(to)}, 1)
+					at = to
+				}
+				if first == nil {
+					first = now[2]
+				}
+				if !bytes.Equal(now[2], first) {
+					t.Errorf("%s: %s in up to %d blocks at a time gives other bits", machine.Name, k.Tiles[0].Name, most)
+				}
+			}
+			agree(t, machine, p, []*kernel.Kernel{k}, rows, []int64{0, rows}, 1e-5)
 		}
 	}
 }

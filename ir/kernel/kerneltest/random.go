@@ -239,8 +239,11 @@ func (g *gen) product(t *tile, acc bool) (bound, bool) {
 	}
 	s.A, s.B = a.Tile, b.Tile
 	x, y := a.bound, b.bound
-	if g.Intn(3) == 0 { // the whole sum is in the tile
+	if g.Intn(3) == 0 { // the whole sum is in the tile, or blocks of one
 		s.Group = k.size
+		if g.coin() {
+			s.Group = 8
+		}
 		if g.Intn(3) == 0 {
 			s.Operands = kernel.BF16
 			x, y = x.rounded(), y.rounded()
