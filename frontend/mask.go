@@ -223,7 +223,7 @@ func canBe(m *ints.Expr, ahead, want bool) bool {
 		}
 		return a || b
 	case ints.Lt, ints.Le, ints.Eq, ints.Ne:
-		ci, cj, k, ok := affine(m)
+		ci, cj, k, ok := ints.Minus(m.Args[0], m.Args[1]).Affine("i", "j")
 		if !ok {
 			return true
 		}
@@ -261,21 +261,6 @@ func canBe(m *ints.Expr, ahead, want bool) bool {
 	return true
 }
 
-// affine gives the difference of a comparison's sides as ci·i + cj·j + k.
-func affine(m *ints.Expr) (ci, cj, k int64, ok bool) {
-	diff := ints.Minus(m.Args[0], m.Args[1])
-	ci, rest, ok := diff.Coeff("i")
-	if !ok {
-		return 0, 0, 0, false
-	}
-	cj, rest, ok = rest.Coeff("j")
-	if !ok {
-		return 0, 0, 0, false
-	}
-	k, ok = rest.IsConst()
-	return ci, cj, k, ok
-}
-
 // negative finds a bound of a mask that is below 0: i - j < n or j < n, where n
 // rows are meant. A bound of 0 may mean none. want is whether m has to hold; meant
 // is what then has to.
@@ -293,7 +278,7 @@ func negative(m *ints.Expr, want bool) (found, meant *ints.Expr) {
 		if !want {
 			meant = ints.Bin(map[ints.Op]ints.Op{ints.Lt: ints.Le, ints.Le: ints.Lt}[m.Op], m.Args[1], m.Args[0])
 		}
-		ci, cj, k, ok := affine(meant)
+		ci, cj, k, ok := ints.Minus(meant.Args[0], meant.Args[1]).Affine("i", "j")
 		if meant.Op == ints.Le {
 			k-- // of integers
 		}

@@ -98,16 +98,7 @@ func linearBelow(e *ints.Expr) (ci, cj, k int64, ok bool) {
 	if e.Op != ints.Lt && e.Op != ints.Le {
 		return 0, 0, 0, false
 	}
-	d := ints.Minus(e.Args[0], e.Args[1])
-	ci, rest, ok := d.Coeff("i")
-	if !ok {
-		return 0, 0, 0, false
-	}
-	cj, rest, ok = rest.Coeff("j")
-	if !ok {
-		return 0, 0, 0, false
-	}
-	k, ok = rest.IsConst()
+	ci, cj, k, ok = ints.Minus(e.Args[0], e.Args[1]).Affine("i", "j")
 	if e.Op == ints.Le {
 		k--
 	}
@@ -128,14 +119,8 @@ func reachBack(e *ints.Expr) (int, bool) {
 				return int(c), true
 			}
 		}
-		if d := ints.Minus(a, b); true { // i - j == k
-			if ci, rest, ok := d.Coeff("i"); ok && (ci == 1 || ci == -1) {
-				if cj, rest, ok := rest.Coeff("j"); ok && cj == -ci {
-					if k, ok := rest.IsConst(); ok {
-						return int(max(-k*ci+1, 0)), true
-					}
-				}
-			}
+		if ci, cj, k, ok := ints.Minus(a, b).Affine("i", "j"); ok && (ci == 1 || ci == -1) && cj == -ci { // i - j == k
+			return int(max(-k*ci+1, 0)), true
 		}
 	}
 	return 0, false

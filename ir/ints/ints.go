@@ -273,6 +273,20 @@ func (e *Expr) Coeff(name string) (c int64, rest *Expr, ok bool) {
 	return 0, nil, false
 }
 
+// Affine reads e as ci·V(i) + cj·V(j) + k.
+func (e *Expr) Affine(i, j string) (ci, cj, k int64, ok bool) {
+	ci, rest, ok := e.Coeff(i)
+	if !ok {
+		return 0, 0, 0, false
+	}
+	cj, rest, ok = rest.Coeff(j)
+	if !ok {
+		return 0, 0, 0, false
+	}
+	k, ok = rest.IsConst()
+	return ci, cj, k, ok
+}
+
 // Eval computes e; an unknown variable or a division by zero is an error.
 func (e *Expr) Eval(env map[string]int64) (int64, error) {
 	switch e.Op {

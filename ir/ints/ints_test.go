@@ -256,6 +256,9 @@ func TestCoeff(t *testing.T) {
 		if v, err := rest.Eval(env); err != nil || c*env["n"]+v != want || rest.Has("n") {
 			t.Fatalf("%s is %d, but %d*n + (%s) is not (%v)", e, want, c, rest, err)
 		}
+		if cn, ci, k, ok := e.Affine("n", "i"); ok && cn*env["n"]+ci*env["i"]+k != want {
+			t.Fatalf("%s is %d, not %d*n + %d*i + %d", e, want, cn, ci, k)
+		}
 	}
 }
 
