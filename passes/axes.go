@@ -48,6 +48,7 @@ type Tiling struct {
 	RecurRows int // token rows of a scan body's tile
 	Panel     int // columns of a packed panel
 	MaxNear   int // the most elements that one tile may have
+	MaxSums   int // the most elements of all sums that one block of a walk takes
 }
 
 // mostOperand is the most elements of a product's operand in one tile: where the
@@ -103,13 +104,13 @@ func (l *layout) rank(n *ir.Node) int {
 // it may sum.
 func lay(s *set, t Tiling, chain bool, seq string) (*layout, bool) {
 	// A chain of products keeps their rows and columns whole if they fit: cut,
-	// they would be products of a matrix and a vector.
+	// they would be products of a matrix and a vector. One alone can be cut as any.
 	if chain {
 		if l, ok := layOut(s, t, true, true, seq); ok {
 			return l, true
 		}
 	}
-	return layOut(s, t, chain, false, seq)
+	return layOut(s, t, chain && len(s.nodes) > 1, false, seq)
 }
 
 // layOut is lay with a choice: whole keeps what a product does not share whole.
@@ -313,6 +314,7 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 		return nil, false
 	}
 	// Tiles must stay near.
+	sums := 0
 	for _, n := range order {
 		elems := 1
 		for _, d := range n.Type.Dims {
@@ -326,7 +328,10 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 				elems *= a.step
 			}
 		}
-		if elems > t.MaxNear {
+		if n.Op.Name == "accumulate" {
+			sums += elems
+		}
+		if elems > t.MaxNear || sums > t.MaxSums && len(order) > 1 {
 			return nil, false
 		}
 	}

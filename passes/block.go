@@ -433,8 +433,11 @@ func (b *block) last(s kernel.Stmt) { b.stores = append(b.stores, s) }
 func (b *block) end() {
 	body := b.code[before]
 	if b.seq != "" {
-		a := b.lay.find(b.seq)
-		body = append(body, &kernel.For{Var: "s", Lo: ints.C(0), Hi: b.extent(a.dim), Step: a.step, Stages: 1, Body: b.code[during]})
+		a, stages := b.lay.find(b.seq), 1
+		if len(b.in) == 1 { // its turn begins with the loads of what it sums
+			stages = 2
+		}
+		body = append(body, &kernel.For{Var: "s", Lo: ints.C(0), Hi: b.extent(a.dim), Step: a.step, Stages: stages, Body: b.code[during]})
 		body = append(body, b.code[after]...)
 	}
 	body = append(body, b.stores...)

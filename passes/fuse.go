@@ -17,7 +17,7 @@ import (
 func fuse(g *ir.Graph) (*ir.Graph, error) { return fuseFor(g, DefaultTiling, true, Chosen) }
 
 // DefaultTiling is what fuse assumes of a machine; lowering uses the machine's own.
-var DefaultTiling = Tiling{Rows: 64, Cols: 64, MapElems: 8192, AttendQ: 64, RecurRows: 64, Panel: 32, MaxNear: 1 << 18}
+var DefaultTiling = Tiling{Rows: 64, Cols: 64, MapElems: 8192, AttendQ: 64, RecurRows: 64, Panel: 32, MaxNear: 1 << 18, MaxSums: 1 << 30}
 
 func fuseFor(g *ir.Graph, t Tiling, join bool, together Hybrid) (*ir.Graph, error) {
 	r := newRebuild(g.B, func(n *ir.Node, args []*ir.Node) *ir.Node {

@@ -33,7 +33,7 @@ func (sc *scope) kernel(kind string) *kernelBuilder {
 	if k.number < len(lw.texts) && lw.texts[k.number] != "" {
 		k.origin = lw.texts[k.number]
 		k.tiling = lw.Choose(k.origin)
-		k.tiling.Panel, k.tiling.MaxNear = lw.Tiling.Panel, lw.Tiling.MaxNear
+		k.tiling.Panel, k.tiling.MaxNear, k.tiling.MaxSums = lw.Tiling.Panel, lw.Tiling.MaxNear, lw.Tiling.MaxSums
 	}
 	lw.built = append(lw.built, "")
 	return k

@@ -36,7 +36,7 @@ type Options struct {
 	// other product BF16 is an error.
 	Products elem.Type
 	// Choose gives the tile sizes of single kernels, by their Program.Texts; nil:
-	// Tiling for all. Panel and MaxNear stay Tiling's, as does what is fused; sizes
+	// Tiling for all. Panel, MaxNear and MaxSums stay Tiling's, as does what is fused; sizes
 	// for which a group has no layout give way to Tiling.
 	Choose func(text string) Tiling
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/ir/elem"
 	"github.com/memc-lang/memc/ir/ints"
+	"github.com/memc-lang/memc/ir/kernel"
 	"github.com/memc-lang/memc/ir/plan"
 )
 
@@ -124,17 +125,57 @@ func (sc *scope) ends(rows map[*ir.Node]*store, roots []*ir.Node) *scope {
 }
 
 // walk lowers the groups of a write; those that sum over rows walk through them.
+// Sums by themselves wait until no other group can run without one of them: those
+// that can be taken then share a launch.
 func (sc *scope) walk(body *ir.Region, groups []ir.Group) {
+	needs := make([][]int, len(groups)) // of each group, those that it follows
 	for i, g := range groups {
-		if g.Kind != "recur" && !slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool { return n.Op.Name == "accumulate" }) {
-			sc.groups(groups[i : i+1])
-			continue
+		below := ir.Postorder(g.Nodes...)
+		for j, o := range groups {
+			if i != j && slices.ContainsFunc(o.Nodes, func(n *ir.Node) bool { return slices.Contains(below, n) }) {
+				needs[i] = append(needs[i], j)
+			}
 		}
-		sc.needs(g.Nodes)
+	}
+	done := make([]bool, len(groups))
+	ready := func(alone bool) (out []int) {
+		for i, g := range groups {
+			if !done[i] && (adds(g) && len(g.Nodes) == 1) == alone && !slices.ContainsFunc(needs[i], func(j int) bool { return !done[j] }) {
+				out = append(out, i)
+			}
+		}
+		return out
+	}
+	launch := func(now []int) {
+		for _, i := range now {
+			sc.needs(groups[i].Nodes)
+		}
 		k := sc.kernel("write")
-		sc.groupPart(k, g, ir.RowDim(body.Clock).Name)
+		for _, i := range now {
+			sc.groupPart(k, groups[i], ir.RowDim(body.Clock).Name)
+			done[i] = true
+		}
 		k.launch()
 	}
+	for range groups {
+		if now := ready(false); len(now) > 0 {
+			if i := now[0]; groups[i].Kind == "recur" || adds(groups[i]) {
+				launch(now[:1])
+			} else {
+				sc.groups(groups[i : i+1])
+				done[i] = true
+			}
+			continue
+		}
+		if now := ready(true); len(now) > 0 {
+			launch(now[:min(len(now), kernel.MaxParts)])
+		}
+	}
+}
+
+// adds reports whether a group sums over a chunk's rows.
+func adds(g ir.Group) bool {
+	return slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool { return n.Op.Name == "accumulate" })
 }
 
 // clears reports whether a state is a sum that each chunk begins at 0.
