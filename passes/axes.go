@@ -48,7 +48,7 @@ type Tiling struct {
 	RecurRows int // token rows of a scan body's tile
 	Panel     int // columns of a packed panel
 	MaxNear   int // the most elements that one tile may have
-	MaxSums   int // the most elements of all sums that one block of a walk takes
+	MaxSums   int // the most elements of all sums over rows that one block takes
 }
 
 // mostOperand is the most elements of a product's operand in one tile: where the
@@ -331,7 +331,7 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 		if n.Op.Name == "accumulate" {
 			sums += elems
 		}
-		if elems > t.MaxNear || sums > t.MaxSums && len(order) > 1 {
+		if elems > t.MaxNear || sums > t.MaxSums {
 			return nil, false
 		}
 	}
