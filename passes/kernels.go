@@ -71,13 +71,25 @@ func (k *kernelBuilder) expr(e *ints.Expr) *ints.Expr {
 	return e.Subst(with)
 }
 
-// buf gives the kernel's parameter for a plan buffer seen in that shape.
+// buf gives the kernel's parameter for a plan buffer seen in that shape. What a
+// kernel writes under one of its shapes is not said to be only read under another.
 func (k *kernelBuilder) buf(s *store, write bool) *kernel.Buf {
+	var found *kernel.Buf
 	for i, b := range k.bufs {
-		if kb := k.k.Bufs[i]; b == s.buf && slices.Equal(kb.Dims, s.dims) && kb.Panel == s.panel {
-			kb.Write = kb.Write || write
-			return kb
+		if kb := k.k.Bufs[i]; b == s.buf {
+			write = write || kb.Write
+			if slices.Equal(kb.Dims, s.dims) && kb.Panel == s.panel {
+				found = kb
+			}
 		}
+	}
+	for i, b := range k.bufs {
+		if b == s.buf {
+			k.k.Bufs[i].Write = write
+		}
+	}
+	if found != nil {
+		return found
 	}
 	pb := k.sc.lw.plan.Buffers[s.buf]
 	kb := &kernel.Buf{Name: fmt.Sprintf("b%d", len(k.bufs)), Elem: pb.Elem, Dims: s.dims, Panel: s.panel, Write: write}

@@ -155,7 +155,7 @@ func (p *printer) stmt(s kernel.Stmt) {
 func (p *printer) anyLoad(s *kernel.Load) {
 	switch pl := p.at[s.Dst]; {
 	case pl.home == atSource:
-		p.c.note("a product takes it from there")
+		p.c.note("what reads it takes it from there")
 	case p.begun[s]:
 		p.c.note("begun a turn ago")
 	case pl.home == atRegs:

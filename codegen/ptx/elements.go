@@ -322,9 +322,19 @@ func (c *code) narrow(to kernel.Elem, ok, v, at operand) {
 	}
 }
 
+// hoistMap computes what a map's elements have in common.
+func (p *printer) hoistMap(s *kernel.Map) {
+	for _, t := range refs(s.Expr) {
+		if l := p.at[t].load; l != nil {
+			p.hoistPiece(t, l.Buf, l.Buf.Offset(l.Idx))
+		}
+	}
+	p.hoistVal(s.Expr, map[*kernel.Val]bool{})
+}
+
 func (p *printer) mapTile(s *kernel.Map) {
 	p.reach(s.Dst)
-	p.hoistVal(s.Expr, map[*kernel.Val]bool{})
+	p.hoistMap(s)
 	p.fill(s.Dst, func(r, c operand) {
 		p.place(r, c)
 		m := &mapping{printer: p, dst: s.Dst, at: &spot{row: r, col: c}, known: map[*kernel.Val]operand{}}

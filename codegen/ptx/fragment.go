@@ -1,6 +1,7 @@
 package ptx
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/memc-lang/memc/ir/ints"
@@ -22,8 +23,11 @@ func (p *printer) touchesRegs(s kernel.Stmt) bool {
 // repeated along it. What lies in memory is read where the spot is valid, and is 0
 // elsewhere.
 func (p *printer) peek(t *kernel.Tile, at spot) operand {
-	if p.at[t].home == atRegs {
+	switch p.at[t].home {
+	case atRegs:
 		return p.register(t, at)
+	case atSource:
+		return p.passed(t, at)
 	}
 	row, col := at.row, at.col
 	if t.Rows == 1 {
@@ -90,7 +94,7 @@ func (p *printer) keep(t *kernel.Tile, at spot, v operand) {
 type pairOf struct{ at, v operand }
 
 func (p *printer) mapFragment(s *kernel.Map) {
-	p.hoistFragment(s.Dst, func() { p.hoistVal(s.Expr, map[*kernel.Val]bool{}) })
+	p.hoistFragment(s.Dst, func() { p.hoistMap(s) })
 	var mine operand
 	if p.at[s.Dst].inMemory() {
 		mine = p.owner(s.Dst) // it may read what it writes
@@ -118,11 +122,64 @@ func (p *printer) paired(b *kernel.Buf, offset *ints.Expr, t *kernel.Tile) bool 
 	return ok && c == 1 && divides(rest, 2, p.steps)
 }
 
+// hoistPiece computes the address of a thread's first element of a tile, from
+// which its others are a known way off, or what their addresses have in common.
+func (p *printer) hoistPiece(t *kernel.Tile, b *kernel.Buf, offset *ints.Expr) {
+	p.hoistAddress(b, offset)
+	if _, _, ok := steps(offset); !ok {
+		return
+	}
+	p.push()
+	row, col := imm(0), imm(0)
+	if t.Rows > 1 {
+		row = p.firstRow(t)
+	}
+	if t.Cols > 1 {
+		col = p.firstCol(t)
+	}
+	p.place(row, col)
+	first := p.c.q("mad.lo.s64", p.int(offset), imm(int64(b.Elem.Size())), p.bufs[b])
+	p.pop()
+	p.bind(pieceOf(t, b, offset), first)
+}
+
+func pieceOf(t *kernel.Tile, b *kernel.Buf, offset *ints.Expr) string {
+	return fmt.Sprintf("#piece.%s.%s.%s", t.Name, b.Name, offset)
+}
+
+// steps is how many elements apart rows and columns lie, where that is known and
+// ahead.
+func steps(offset *ints.Expr) (row, col int, ok bool) {
+	r, rest, ok := offset.Coeff(kernel.Row)
+	if !ok || offset.Has(kernel.Pick) {
+		return 0, 0, false
+	}
+	c, _, ok := rest.Coeff(kernel.Col)
+	return int(r), int(c), ok && r >= 0 && c >= 0 && r < 1<<20 && c < 1<<20
+}
+
+// addressFrom is the address of a buffer's element for a spot of a tile, for
+// which hoistPiece was called.
+func (p *printer) addressFrom(t *kernel.Tile, b *kernel.Buf, offset *ints.Expr, at spot) operand {
+	first, found := p.find(pieceOf(t, b, offset))
+	if !found || !at.piece {
+		return p.address(b, offset)
+	}
+	row, col, _ := steps(offset)
+	if t.Rows == 1 {
+		row = 0
+	}
+	if t.Cols == 1 {
+		col = 0
+	}
+	return globalAt(first, (at.down()*row+at.across()*col)*b.Elem.Size())
+}
+
 // loadFragment reads a tile from a buffer into registers; invalid elements are 0.
 func (p *printer) loadFragment(s *kernel.Load) {
 	c := &p.c
 	offset := s.Buf.Offset(s.Idx)
-	p.hoistFragment(s.Dst, func() { p.hoistAddress(s.Buf, offset) })
+	p.hoistFragment(s.Dst, func() { p.hoistPiece(s.Dst, s.Buf, offset) })
 	pairs := s.Gather == nil && p.paired(s.Buf, offset, s.Dst)
 	p.over(s.Dst, func(at spot) {
 		to := p.register(s.Dst, at)
@@ -139,53 +196,84 @@ func (p *printer) loadFragment(s *kernel.Load) {
 			}
 			p.bind(kernel.Pick, x)
 		}
-		from := p.address(s.Buf, offset)
-		if !pairs {
-			switch s.Buf.Elem {
-			case kernel.F32:
-				c.when(at.ok, "ld.global.f32", to, from)
-			case kernel.BF16, kernel.F16:
-				h := c.r("mov.u32", imm(0))
-				c.when(at.ok, "ld.global.u16", h, from)
-				if s.Buf.Elem == kernel.BF16 {
-					c.op("mov.b32", to, c.r("shl.b32", h, imm(16)))
-				} else {
-					c.op("cvt.f32.f16", to, c.h("cvt.u16.u32", h))
-				}
-			}
-			return
+		var next operand
+		if pairs {
+			next = p.register(s.Dst, spot{i: at.i, j: at.j + 1})
 		}
-		next := p.register(s.Dst, spot{i: at.i, j: at.j + 1})
-		if s.Buf.Elem == kernel.F32 {
-			if at.ok.kind != 0 {
-				c.op("mov.f32", next, num(0))
-			}
-			c.when(at.ok, "ld.global.v2.f32", several(to, next), from)
-			return
-		}
-		two := c.r("mov.u32", imm(0))
-		c.when(at.ok, "ld.global.u32", two, from)
-		if s.Buf.Elem == kernel.F16 {
-			c.op("mov.f32", to, c.halfOf(two, 0))
-			c.op("mov.f32", next, c.halfOf(two, 1))
-			return
-		}
-		c.op("mov.b32", to, c.r("shl.b32", two, imm(16)))
-		c.op("mov.b32", next, c.r("and.b32", two, imm(-65536)))
+		p.fetch(s, offset, at, to, next)
 	})
+}
+
+// passed is an element that a map takes from its buffer, of two neighbours the
+// right one with the left one.
+func (p *printer) passed(t *kernel.Tile, at spot) operand {
+	s := p.at[t].load
+	offset := s.Buf.Offset(s.Idx)
+	var to, next operand
+	switch pairs := at.piece && p.paired(s.Buf, offset, t); {
+	case pairs && at.j%2 == 1:
+		return p.right[t]
+	case pairs:
+		to, next = p.c.reg(f32), p.c.reg(f32)
+		p.right[t] = next
+	default:
+		to = p.c.reg(f32)
+	}
+	if at.ok.kind != 0 {
+		p.c.op("mov.f32", to, num(0))
+	}
+	p.fetch(s, offset, at, to, next)
+	return to
+}
+
+// fetch loads an element of a buffer, and its right neighbour too where next is
+// a register for that; to has its value where the spot is not valid.
+func (p *printer) fetch(s *kernel.Load, offset *ints.Expr, at spot, to, next operand) {
+	c, from := &p.c, p.addressFrom(s.Dst, s.Buf, offset, at)
+	if next.kind == 0 {
+		switch s.Buf.Elem {
+		case kernel.F32:
+			c.when(at.ok, "ld.global.f32", to, from)
+		case kernel.BF16, kernel.F16:
+			h := c.r("mov.u32", imm(0))
+			c.when(at.ok, "ld.global.u16", h, from)
+			if s.Buf.Elem == kernel.BF16 {
+				c.op("mov.b32", to, c.r("shl.b32", h, imm(16)))
+			} else {
+				c.op("cvt.f32.f16", to, c.h("cvt.u16.u32", h))
+			}
+		}
+		return
+	}
+	if s.Buf.Elem == kernel.F32 {
+		if at.ok.kind != 0 {
+			c.op("mov.f32", next, num(0))
+		}
+		c.when(at.ok, "ld.global.v2.f32", several(to, next), from)
+		return
+	}
+	two := c.r("mov.u32", imm(0))
+	c.when(at.ok, "ld.global.u32", two, from)
+	if s.Buf.Elem == kernel.F16 {
+		c.op("mov.f32", to, c.halfOf(two, 0))
+		c.op("mov.f32", next, c.halfOf(two, 1))
+		return
+	}
+	c.op("mov.b32", to, c.r("shl.b32", two, imm(16)))
+	c.op("mov.b32", next, c.r("and.b32", two, imm(-65536)))
 }
 
 // storeFragment writes a tile from registers to a buffer.
 func (p *printer) storeFragment(s *kernel.Store) {
 	c := &p.c
 	offset := s.Buf.Offset(s.Idx)
-	p.hoistFragment(s.Src, func() { p.hoistAddress(s.Buf, offset) })
+	p.hoistFragment(s.Src, func() { p.hoistPiece(s.Src, s.Buf, offset) })
 	pairs := p.paired(s.Buf, offset, s.Src)
 	mine := p.owner(s.Src)
 	p.over(s.Src, func(at spot) {
 		v, ok := p.register(s.Src, at), c.both(at.ok, mine)
 		if !pairs {
-			p.c.narrow(s.Buf.Elem, ok, v, p.address(s.Buf, offset))
+			p.c.narrow(s.Buf.Elem, ok, v, p.addressFrom(s.Src, s.Buf, offset, at))
 			return
 		}
 		if at.j%2 == 1 {
@@ -193,10 +281,10 @@ func (p *printer) storeFragment(s *kernel.Store) {
 		}
 		next := p.register(s.Src, spot{i: at.i, j: at.j + 1})
 		if half(s.Buf.Elem) {
-			c.when(ok, "st.global.u32", p.address(s.Buf, offset), c.r("cvt.rn."+s.Buf.Elem.String()+"x2.f32", next, v))
+			c.when(ok, "st.global.u32", p.addressFrom(s.Src, s.Buf, offset, at), c.r("cvt.rn."+s.Buf.Elem.String()+"x2.f32", next, v))
 			return
 		}
-		c.when(ok, "st.global.v2.f32", p.address(s.Buf, offset), several(v, next))
+		c.when(ok, "st.global.v2.f32", p.addressFrom(s.Src, s.Buf, offset, at), several(v, next))
 	})
 }
 

@@ -96,7 +96,7 @@ func (p *placer) spreadForce() {
 // than a thread's registers hold; products' sums stay as long as they can.
 func (p *placer) relieve() {
 	for {
-		at, alive := p.crowded()
+		at, alive := p.crowded() // a moment, see held
 		if alive <= mostAlive {
 			return
 		}
@@ -136,6 +136,23 @@ func (p *placer) products(t *kernel.Tile) (dots []*kernel.Dot, alone bool) {
 		alone = false
 	}
 	return dots, alone && len(dots) > 0
+}
+
+// passing finds loads of which one map takes each element where it needs it: a
+// tile would only hold registers until then.
+func (p *placer) passing() {
+	for _, t := range p.k.Tiles {
+		us := p.uses[t]
+		if len(us) != 2 || p.at[t].home != atRegs || t.Rows == 1 || t.Cols == 1 || us[0].body != us[1].body {
+			continue
+		}
+		l, loads := us[0].s.(*kernel.Load)
+		m, maps := us[1].s.(*kernel.Map)
+		if !loads || !maps || l.Gather != nil || m.Dst.Rows != t.Rows || m.Dst.Cols != t.Cols || !p.follows(t, us[0]) {
+			continue
+		}
+		p.at[t] = place{home: atSource, elem: l.Buf.Elem, values: l.Buf.Elem, copies: 1, load: l}
+	}
 }
 
 // small is a tile that is better loaded whole, once, than step by step.
@@ -185,7 +202,7 @@ func (p *placer) streams(d *kernel.Dot, t *kernel.Tile) bool {
 }
 
 // follows reports whether every use of a tile comes behind its load, inside the
-// same body, without a store between: the buffer then still holds the same.
+// same body, without a store to the buffer between: it then still holds the same.
 func (p *placer) follows(t *kernel.Tile, load access) bool {
 	last := load.at
 	for _, a := range p.uses[t] {
@@ -197,5 +214,7 @@ func (p *placer) follows(t *kernel.Tile, load access) bool {
 			last = max(last, p.ends[f][1])
 		}
 	}
-	return !slices.ContainsFunc(p.stores, func(s access) bool { return s.at > load.at && s.at <= last })
+	return !slices.ContainsFunc(p.stores, func(s access) bool {
+		return s.at > load.at && s.at <= last && !apart(bufOf(s.s), bufOf(load.s))
+	})
 }

@@ -108,16 +108,32 @@ func (p *placer) partOf(t *kernel.Tile) int {
 	return part
 }
 
-// crowded gives the statement at which the most elements are alive, and how many.
+// moments is when a tile in registers holds some of them: statement i reads at
+// 2i and has written at 2i+1. A map goes element by element, so that its result
+// takes the registers of an operand that nothing reads any more.
+func (p *placer) moments(t *kernel.Tile) (from, to int) {
+	lo, hi := p.life(t)
+	from, to = 2*lo, 2*hi+1
+	us := p.uses[t]
+	if m, ok := us[0].s.(*kernel.Map); ok && us[0].at == lo && m.Dst == t && us[0].write {
+		from++
+	}
+	if m, ok := us[len(us)-1].s.(*kernel.Map); ok && us[len(us)-1].at == hi && m.Dst != t && m.Dst.Rows == t.Rows && m.Dst.Cols == t.Cols {
+		to--
+	}
+	return from, to
+}
+
+// crowded gives the moment at which the most elements are alive, and how many.
 func (p *placer) crowded() (at, alive int) {
-	sum := make([]int, p.count+2)
+	sum := make([]int, 2*p.count+4)
 	for _, t := range p.k.Tiles {
 		if p.at[t].home != atRegs || len(p.uses[t]) == 0 {
 			continue
 		}
 		n := p.parts[p.partOf(t)].held(t)
-		lo, hi := p.life(t)
-		for i := lo; i <= hi; i++ {
+		from, to := p.moments(t)
+		for i := from; i <= to; i++ {
 			sum[i] += n
 		}
 	}
@@ -130,8 +146,11 @@ func (p *placer) crowded() (at, alive int) {
 }
 
 func (p *placer) alive(t *kernel.Tile, at int) bool {
-	lo, hi := p.life(t)
-	return len(p.uses[t]) > 0 && lo <= at && at <= hi
+	if len(p.uses[t]) == 0 {
+		return false
+	}
+	from, to := p.moments(t)
+	return from <= at && at <= to
 }
 
 // life is the first and last statement at which a tile has a value that counts:

@@ -13,7 +13,7 @@ const (
 	atShared  home = iota // shared memory
 	atScratch             // the CTA's slice of the scratch buffer
 	atRegs                // registers, as fragments (see spread)
-	atSource              // nowhere: a product takes it from the buffer, step by step
+	atSource              // nowhere: a product takes it from the buffer step by step, a map as it goes
 )
 
 // place is a tile's home, and how it lies in memory: lines of ld elements, a line
@@ -122,6 +122,7 @@ func arrange(k *kernel.Kernel, limit int, plain bool) placement {
 		}
 	} else {
 		p.spreadForce()
+		p.passing()
 		p.relieve()
 		p.sources()
 		p.lay()

@@ -113,7 +113,7 @@ func module(ks []*kernel.Kernel, t target) (*Module, error) {
 			return nil, fmt.Errorf("ptx: two kernels are called %s", name)
 		}
 		used[name] = true
-		p := &printer{k: k, tables: &tables}
+		p := &printer{k: ordered(k), tables: &tables}
 		info, err := p.kernel(t)
 		if err != nil {
 			return nil, fmt.Errorf("ptx: kernel %s: %w", k.Name, err)
@@ -195,10 +195,11 @@ type printer struct {
 	tid     operand
 	scope   *scope
 	busy    hazards
-	pending bool     // copies are under way for which no thread has waited
-	async   bool     // the kernel has any
-	most    [2]int64 // bounds of r and c in the statement at hand
-	even    pairOf   // see keep
+	pending bool                     // copies are under way for which no thread has waited
+	async   bool                     // the kernel has any
+	most    [2]int64                 // bounds of r and c in the statement at hand
+	even    pairOf                   // see keep
+	right   map[*kernel.Tile]operand // see passed
 }
 
 func (p *printer) kernel(t target) (Info, error) {
@@ -209,7 +210,7 @@ func (p *printer) kernel(t target) (Info, error) {
 	shared, scratch := placed.shared, placed.scratch
 	p.alias = placed.alias
 	p.at, p.parts, p.threads, p.steps = placed.at, placed.parts, 32*placed.warps, stepsOf(p.k)
-	p.regs, p.moving, p.begun = map[*kernel.Tile][]operand{}, map[*kernel.Tile]operand{}, map[*kernel.Load]bool{}
+	p.regs, p.moving, p.begun, p.right = map[*kernel.Tile][]operand{}, map[*kernel.Tile]operand{}, map[*kernel.Load]bool{}, map[*kernel.Tile]operand{}
 	p.push()
 	p.prologue(shared, scratch)
 	p.grid()

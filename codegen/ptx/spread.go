@@ -41,7 +41,13 @@ type spot struct {
 	i, j     int
 	row, col operand
 	ok       operand
+	piece    bool // of a thread's piece of the tile, of which i and j count
 }
+
+// down and across are how many rows and columns the spot is from the thread's
+// first one.
+func (at spot) down() int   { return 16*(at.i/2) + 8*(at.i%2) }
+func (at spot) across() int { return 8*(at.j/2) + at.j%2 }
 
 // lane values are made where they are first needed: the compiler below moves
 // them out of loops.
@@ -119,7 +125,7 @@ func (p *printer) over(t *kernel.Tile, fn func(at spot)) {
 		var a across
 		a.at = imm(0)
 		if t.Cols > 1 {
-			a.at = c.shift(p.firstCol(t), 8*(j/2)+j%2)
+			a.at = c.shift(p.firstCol(t), spot{j: j}.across())
 		}
 		a.ok = p.inside(a.at, cols, p.plan.across*8*p.plan.pieces(t), t.Cols)
 		js = append(js, a)
@@ -127,13 +133,13 @@ func (p *printer) over(t *kernel.Tile, fn func(at spot)) {
 	for i := range p.plan.lines(t) {
 		row := imm(0)
 		if t.Rows > 1 {
-			row = c.shift(p.firstRow(t), 16*(i/2)+8*(i%2))
+			row = c.shift(p.firstRow(t), spot{i: i}.down())
 		}
 		rowOK := p.inside(row, rows, p.plan.down*16*p.plan.blocks(t), t.Rows)
 		for j, a := range js {
 			p.push()
 			p.place(row, a.at)
-			fn(spot{i: i, j: j, row: row, col: a.at, ok: c.both(rowOK, a.ok)})
+			fn(spot{i: i, j: j, row: row, col: a.at, ok: c.both(rowOK, a.ok), piece: true})
 			p.pop()
 		}
 	}

@@ -42,6 +42,9 @@ const (
 // of k then is the left operand's order, and Panel values of n are adjacent:
 // the layout in which a product reads its right operand.
 //
+// Bufs of one type and shape are different memory. Those of different shapes may
+// be the same; Write then holds for all of them.
+//
 // A buffer of Q8 or Q4 lies in blocks of groups along its last dimension, as
 // ir/elem lays them out, matrix after matrix; a vector is a matrix of one row.
 type Buf struct {
