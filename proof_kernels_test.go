@@ -131,7 +131,11 @@ func rowsFor(e *plan.Entry, n int, rng *rand.Rand) map[string]runtime.Tensor {
 // lowered is a spec's plan for a target.
 func lowered(t *testing.T, spec string, set map[string]json.RawMessage, target string, slab int) *passes.Program {
 	t.Helper()
-	o := memc.Options{Set: set, Slab: slab}
+	return loweredWith(t, spec, memc.Options{Set: set, Slab: slab}, target)
+}
+
+func loweredWith(t *testing.T, spec string, o memc.Options, target string) *passes.Program {
+	t.Helper()
 	m, err := memc.Load(spec, o)
 	if err != nil {
 		t.Fatal(err)

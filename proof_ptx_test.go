@@ -85,6 +85,46 @@ func lowerFor(t *testing.T, spec string, set map[string]json.RawMessage, target 
 	return out
 }
 
+// TestNoKernelSpills: in sizes at which registers are scarce, a thread's hold what
+// it has at one time.
+func TestNoKernelSpills(t *testing.T) {
+	path := assembler(t)
+	for i, c := range []struct{ spec, set, cache string }{
+		{"contract", `{"K": 1024, "N": 512}`, ""},
+		{"contract", `{"K": 1024, "N": 512, "weights": "f16"}`, ""},
+		{"attend", `{"heads": 2, "kv_heads": 2, "head_dim": 64}`, "f16"},
+		{"attend", `{"heads": 2, "kv_heads": 2, "head_dim": 128}`, ""},
+		{"attend", `{"heads": 2, "kv_heads": 2, "head_dim": 128}`, "f16"},
+		{"recur", `{"heads": 2, "dim": 32, "hidden": 32, "chunk": 128}`, ""},
+		{"recur", `{"heads": 2, "dim": 64, "hidden": 64, "chunk": 128}`, ""},
+		{"recur", `{"heads": 2, "dim": 128, "hidden": 128, "chunk": 128}`, ""},
+		{"recur", `{"heads": 2, "dim": 256, "hidden": 256, "chunk": 128}`, ""},
+		{"hybrid", `{"heads": 2, "dim": 256, "hidden": 256, "chunk": 128, "kv_heads": 2, "head_dim": 128}`, "bf16"},
+	} {
+		t.Run(fmt.Sprint(c.spec, i), func(t *testing.T) {
+			t.Parallel()
+			set := map[string]json.RawMessage{}
+			if err := json.Unmarshal([]byte(c.set), &set); err != nil {
+				t.Fatal(err)
+			}
+			p := loweredWith(t, "specs/bench/"+c.spec+".spec", memc.Options{Set: set, Cache: c.cache}, "sm_80")
+			m, err := ptx.Print(p.Kernels, "sm_80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := ptx.Assemble(t.Context(), path, m.Text, "sm_80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, u := range a.Usage {
+				if u.SpillStore > 0 {
+					t.Errorf("%s spills %d bytes", u.Name, u.SpillStore)
+				}
+			}
+		})
+	}
+}
+
 // assembler finds ptxas; where it must be there, CI says so.
 func assembler(t *testing.T) string {
 	t.Helper()

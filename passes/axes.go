@@ -48,7 +48,7 @@ type Tiling struct {
 	RecurRows int // token rows of a scan body's tile
 	Panel     int // columns of a packed panel
 	MaxNear   int // the most elements that one tile may have
-	MaxSums   int // the most elements of all sums over rows that one block takes
+	MaxSums   int // the most elements of a sum over rows in one block, and a quarter of it of all sums beside other work
 }
 
 // mostOperand is the most elements of a product's operand in one tile: where the
@@ -314,7 +314,10 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 		return nil, false
 	}
 	// Tiles must stay near.
-	sums := 0
+	sums, most := 0, t.MaxSums
+	if len(order) > 1 {
+		most /= 4
+	}
 	for _, n := range order {
 		elems := 1
 		for _, d := range n.Type.Dims {
@@ -331,7 +334,7 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 		if n.Op.Name == "accumulate" {
 			sums += elems
 		}
-		if elems > t.MaxNear || sums > t.MaxSums {
+		if elems > t.MaxNear || sums > most {
 			return nil, false
 		}
 	}
