@@ -1,8 +1,13 @@
 package memc_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/memc-lang/memc"
@@ -257,6 +262,66 @@ func TestGoldenSimulated(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestCutsSimulated: on tensor cores too, a stream in pieces gives the bits that it
+// gives whole, for each schedule whose products they compute.
+func TestCutsSimulated(t *testing.T) {
+	for i, c := range []struct{ spec, set, cache string }{
+		{"attend", `{"heads": 2, "kv_heads": 1, "head_dim": 16, "window": 24, "sinks": 2}`, "f16"},
+		{"recur", `{"heads": 1, "dim": 32, "hidden": 16, "chunk": 16}`, ""},
+		{"recur", `{"heads": 1, "dim": 80, "hidden": 64, "chunk": 24}`, ""}, // sums shared out over blocks
+		{"hybrid", `{"heads": 1, "dim": 32, "hidden": 48, "chunk": 16, "kv_heads": 1, "head_dim": 16, "window": 24}`, "bf16"},
+	} {
+		t.Run(fmt.Sprint(c.spec, i), func(t *testing.T) {
+			t.Parallel()
+			set := map[string]json.RawMessage{}
+			if err := json.Unmarshal([]byte(c.set), &set); err != nil {
+				t.Fatal(err)
+			}
+			const rows = 41
+			p := loweredWith(t, "specs/bench/"+c.spec+".spec", memc.Options{Set: set, Cache: c.cache, Slab: rows}, "sm_80")
+			m, err := ptx.Print(p.Kernels, "sm_80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(m.Text, "mma.sync") {
+				t.Fatal("no product is on tensor cores")
+			}
+			e := &p.Plan.Entries[0]
+			in := rowsFor(e, rows, rand.New(rand.NewPCG(9, uint64(i))))
+			stream := func(cuts ...int) map[string]runtime.Tensor {
+				x, got := simulated(t, p, m, weightsFor(p.Plan, 1)), map[string]runtime.Tensor{}
+				at := 0
+				for _, n := range cuts {
+					piece := map[string]runtime.Tensor{}
+					for _, port := range e.Inputs {
+						data := in[port.Name].Data
+						if each := len(data) / rows; port.Rows != nil {
+							data = data[at*each : (at+n)*each]
+						}
+						piece[port.Name] = runtime.Tensor{Data: data}
+					}
+					x.call(e.Name, piece, n, got)
+					at += n
+				}
+				return got
+			}
+			whole := stream(rows)
+			for name, v := range whole {
+				if f, err := runtime.Float32(v); err != nil || slices.ContainsFunc(f, func(x float32) bool { return x != x }) {
+					t.Fatalf("%s is not all numbers, %v", name, err)
+				}
+			}
+			for _, cuts := range [][]int{{7, 17, 1, 16}, {1, 1, 30, 9}} {
+				for name, v := range stream(cuts...) {
+					if !bytes.Equal(v.Data, whole[name].Data) {
+						t.Errorf("%s has other bits in pieces of %v rows", name, cuts)
+					}
+				}
+			}
+		})
+	}
 }
 
 // TestRandomGraphsSimulated: the PTX of random graphs on a few rows in two
