@@ -208,7 +208,7 @@ func Lower(m *ir.Module, target string, o Options) (*passes.Program, error) {
 	}
 	return passes.Lower(m.Entries, passes.Options{
 		Target: target, Products: operands, Slab: slab, Tiling: TilingOf(target),
-		Fuse: !o.NoFuse, Hybrid: hybrid, Beside: beside, Choose: o.Tuning.chooser(target),
+		Fuse: !o.NoFuse, Hybrid: hybrid, Beside: beside, Tie: !GPU(target), Choose: o.Tuning.chooser(target),
 	})
 }
 

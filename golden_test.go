@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/memc-lang/memc"
-	"github.com/memc-lang/memc/passes"
 	"github.com/memc-lang/memc/runtime"
 	"github.com/memc-lang/memc/runtime/safetensors"
 )
@@ -148,42 +147,6 @@ func TestGoldenSlabs(t *testing.T) {
 			}
 		}
 	})
-}
-
-// TestGoldenHybrids: attention and a memory of one layer together, in each way
-// that there is, have the bits that they have apart, whoever runs which block.
-func TestGoldenHybrids(t *testing.T) {
-	targets := native(t)
-	some := false
-	eachCase(t, func(t *testing.T, c goldenCase) {
-		m, err := memc.Load(c.spec(), memc.Options{Set: c.Set})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m, err = memc.Optimise(m, false, nil); err != nil {
-			t.Fatal(err)
-		}
-		if !slices.ContainsFunc(m.Entries, passes.HasChoice) {
-			return
-		}
-		some = true
-		want := map[string]*stream{}
-		for _, way := range memc.Hybrids {
-			for _, p := range programs(t, c.spec(), c.Set, memc.Options{Hybrid: way}, targets...) {
-				what := p.Target() + ", " + way
-				whole := c.begin(t, p, 2).rest(every(1 << 20))
-				if want[p.Target()] == nil {
-					c.near(t, whole, c.Tolerance)
-					want[p.Target()] = whole
-				}
-				whole.same(want[p.Target()], what)
-				c.begin(t, p, 3).rest(random(3, 50)).same(want[p.Target()], what+", random pieces on 3 threads")
-			}
-		}
-	})
-	if !some {
-		t.Error("no case has attention that can run together with a memory")
-	}
 }
 
 // TestGoldenUnfused: every node a kernel of its own.

@@ -108,7 +108,7 @@ func (w *groupWalk) groups(list []ir.Group, times int64) {
 				w.groups(body.Groups, turns)
 				if one {
 					w.costs[first].Flops += c.Flops
-					w.costs[first].Bytes += c.Bytes
+					w.costs[first].Bytes += c.Bytes - w.shared(g, body.Groups[0])
 				}
 			}
 			if body.Write != nil {
@@ -124,6 +124,25 @@ func (w *groupWalk) groups(list []ir.Group, times int64) {
 		}
 		w.costs = append(w.costs, w.cost(g, times))
 	}
+}
+
+// shared is the bytes that both parts of a hybrid read: each tensor counts once.
+func (w *groupWalk) shared(hybrid, rows ir.Group) (bytes int64) {
+	var scan, attend *ir.Node
+	for _, n := range hybrid.Nodes {
+		if n.Body != nil {
+			scan = n
+		} else {
+			attend = n
+		}
+	}
+	for i, p := range scan.Body.Params {
+		read := slices.ContainsFunc(rows.Nodes, func(n *ir.Node) bool { return slices.Contains(n.Args, p) })
+		if read && slices.Contains(attend.Args, scan.Args[i]) {
+			bytes += w.bytes(p.Type, 1)
+		}
+	}
+	return bytes
 }
 
 // cost is that of a group which runs so many times.

@@ -78,6 +78,38 @@ func testKernelCosts(t *testing.T, spec string, m *ir.Module, hybrid string, tok
 	}
 }
 
+// TestTiedRowsAreLoadedOnce: one launch of attention and a memory that read the
+// same queries loads them once, and counts so many bytes less than two launches.
+func TestTiedRowsAreLoadedOnce(t *testing.T) {
+	const heads, dim, rows = 2, 16, 40
+	m, err := Load("specs/bench/tied.spec", Options{Set: settings("heads", "2", "dim", "16", "hidden", "32", "chunk", "16", "window", "24")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = Optimise(m, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	loads, bytes := map[string]int{}, map[string]int64{}
+	for _, hybrid := range []string{"apart", "launch"} {
+		p, err := Lower(m, "avx512", Options{Hybrid: hybrid})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range p.Kernels {
+			if s := Schedule(k.Name); s == "attend" || s == "recur" || s == "hybrid" {
+				loads[hybrid] += strings.Count(k.String(), "load b0[") // the queries come first
+				bytes[hybrid] += KernelCosts(m.Entries[0], p.Plan, 0, rows)[k.Name].Bytes
+			}
+		}
+	}
+	if loads["apart"] != 2 || loads["launch"] != 1 {
+		t.Errorf("queries are loaded in %d places apart, in %d together; want 2 and 1", loads["apart"], loads["launch"])
+	}
+	if less := bytes["apart"] - bytes["launch"]; less != heads*dim*rows*4 {
+		t.Errorf("one launch moves %d bytes less than two, want %d", less, heads*dim*rows*4)
+	}
+}
+
 // TestRowCost: a row of a memory reads its state, and none of the rows that
 // wait; the row behind which a block of eight waiting rows is summed costs their
 // part of the write, and the chunk's last row its own part and the rest.

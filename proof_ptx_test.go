@@ -21,6 +21,7 @@ var ptxSets = map[string][]string{
 	"specs/bench/contract.spec": {`{"K": 48, "N": 20}`, `{"K": 512, "N": 256, "weights": "bf16"}`, `{"K": 33, "N": 65, "weights": "f16"}`},
 	"specs/bench/recur.spec":    {`{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16}`, `{"heads": 1, "dim": 192, "hidden": 136, "chunk": 24}`},
 	"specs/bench/hybrid.spec":   {`{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16, "kv_heads": 1, "head_dim": 16, "window": 24}`},
+	"specs/bench/tied.spec":     {`{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16, "window": 24}`},
 	"testdata/specs/huber.spec": {`{}`}, "testdata/specs/summaries.spec": {`{}`}, "testdata/specs/rounded.spec": {`{}`}, "testdata/specs/capped.spec": {`{}`},
 	"testdata/specs/packed.spec": {`{}`}, "testdata/specs/recurrent.spec": {`{}`}, "testdata/specs/momenta.spec": {`{}`}, "testdata/specs/hashed.spec": {`{}`},
 }

@@ -23,6 +23,7 @@ func TestBenchSpecs(t *testing.T) {
 		"attend":   {`{"heads": 4, "kv_heads": 2, "head_dim": 16, "window": 8, "sinks": 1}`, "[f32[t, heads:4, head_dim:16] f32[t, kv_heads:2, head_dim:16] f32[t, kv_heads:2, head_dim:16]]", "[f32[t, heads:4, head_dim:16]]"},
 		"recur":    {`{"heads": 2, "dim": 8, "hidden": 12, "chunk": 16}`, "[f32[t, heads:2, dim:8] f32[t, heads:2, dim:8] f32[t, heads:2, dim:8] f32[t, rate:3, heads:2] f32[t, heads:2]]", "[f32[t, heads:2, dim:8]]"},
 		"hybrid":   {`{"heads": 2, "dim": 8, "hidden": 12, "chunk": 16, "kv_heads": 1, "head_dim": 4}`, "", "[f32[t, attn_heads:2, head_dim:4] f32[t, heads:2, dim:8]]"},
+		"tied":     {`{"heads": 2, "dim": 8, "hidden": 12, "chunk": 16, "window": 24}`, "", "[f32[t, heads:2, dim:8] f32[t, heads:2, dim:8]]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, d := frontend.Load("../specs/bench/"+name+".spec", nil, values(t, c.set), nil)

@@ -113,7 +113,7 @@ type Output struct {
 type Group struct {
 	Kind  string  // the schedule: map, contract, attend, recur, hybrid
 	Nodes []*Node // in order of dependence
-	From  int     // hybrid: from so many workers on it is faster than its parts apart
+	From  int     // hybrid: from so many workers on it is faster than its parts apart; 0: in one launch
 	Why   string  // what was counted to choose the schedule, where there was a choice
 }
 

@@ -16,22 +16,35 @@ import (
 // masked for a row leaves that row's sums as they are, to the bit: what other
 // rows the block holds does not matter, so neither does how the stream was cut.
 func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
-	q, kk, vv := n.Args[0], n.Args[1], n.Args[2]
-	rows, heads, out := n.Type.Dims[0], n.Type.Dims[1], n.Type.Dims[2]
-	size := q.Type.Dims[2]
-	kvHeads := kk.Type.Dims[1].Size
-	shared := heads.Size / kvHeads // heads that read the same keys: one tile has them all
+	b := sc.block(k, layAttend(n, k.tiling), map[*ir.Node]bool{n: true}, "")
+	b.attend(n)
+	b.end()
+}
 
+// layAttend lays an attend on a grid: some rows of one head of the keys.
+func layAttend(n *ir.Node, t Tiling) *layout {
+	rows, heads, out := n.Type.Dims[0], n.Type.Dims[1], n.Type.Dims[2]
+	size, kvHeads := n.Args[0].Type.Dims[2], n.Args[1].Type.Dims[1].Size
+	shared := heads.Size / kvHeads // heads that read the same keys: one tile has them all
 	l := &layout{kind: "attend", axes: []axis{
 		{dim: ir.Dim{Name: heads.Name, Size: kvHeads}, kind: axisOne},
-		{dim: rows, kind: axisRows, step: max(1, k.tiling.AttendQ/shared)},
+		{dim: rows, kind: axisRows, step: max(1, t.AttendQ/shared)},
 		{dim: size, kind: axisLocal},
 		{dim: out, kind: axisLocal},
 	}}
 	if size.Name == out.Name {
 		l.axes = l.axes[:3]
 	}
-	b := sc.block(k, l, map[*ir.Node]bool{n: true}, "")
+	return l
+}
+
+// attend writes the program of an attend's block, up to its store.
+func (b *block) attend(n *ir.Node) {
+	sc, k := b.sc, b.k
+	q, kk, vv := n.Args[0], n.Args[1], n.Args[2]
+	rows, heads, out := n.Type.Dims[0], n.Type.Dims[1], n.Type.Dims[2]
+	size := q.Type.Dims[2]
+	shared := heads.Size / kk.Type.Dims[1].Size
 	at := note(n)
 	tokens, some := b.span(rows)
 	if shared > 1 {
@@ -166,7 +179,6 @@ func (sc *scope) attendPart(k *kernelBuilder, n *ir.Node) {
 		b.tiles[tileKey{n, rows.Name, ""}] = result
 	}
 	b.out(n)
-	b.end()
 }
 
 // maskRows gives what stands in a tile for the integers of rows that attend's

@@ -63,7 +63,8 @@ func (f *fuser) hybrids(g *ir.Graph, which Hybrid) {
 		taken[found] = true
 		c, from := f.group[s], 1
 		if which == Chosen {
-			if from, c.why = f.gain(g, s, found); from == 0 {
+			var worth bool
+			if from, worth, c.why = f.gain(g, s, found); !worth {
 				continue
 			}
 		}
@@ -77,19 +78,20 @@ func (f *fuser) hybrids(g *ir.Graph, which Hybrid) {
 
 func depends(n, on *ir.Node) bool { return slices.Contains(ir.Postorder(n), on) }
 
-// gain counts from how many workers on a scan and an attend beside it take less
-// time than one after the other, 0 for never, and says so in words. Time is
+// gain says whether an attend and a scan should run together, and why. It counts
+// from how many workers on they take less time than one after the other. Time is
 // counted in operations: launches of few blocks leave workers idle, and what runs
 // beside them is work for those. Neither the longest chain of launches nor the
-// longest block becomes shorter.
-func (f *fuser) gain(g *ir.Graph, scan, attend *ir.Node) (from int, why string) {
+// longest block becomes shorter. Where nobody waits, both are worth one launch
+// (from is 0) if its blocks load rows once for both.
+func (f *fuser) gain(g *ir.Graph, scan, attend *ir.Node) (from int, worth bool, why string) {
 	size := int64(scan.Body.Clock.Size)
 	pos := (deepRow + size - 1) / size * size
 	var calls [2][]work
 	for i, rows := range []int64{manyRows, 1} {
 		_, nodes, adding, err := g.Costs(pos, rows)
 		if err != nil {
-			return 0, "apart: the work is not known: " + err.Error()
+			return 0, false, "apart: the work is not known: " + err.Error()
 		}
 		calls[i] = append(f.scanWork(scan.Body, pos, rows, nodes, adding), f.attendWork(attend, rows, nodes[attend].Flops))
 	}
@@ -98,10 +100,14 @@ func (f *fuser) gain(g *ir.Graph, scan, attend *ir.Node) (from int, why string) 
 		many, one := together(calls[0], w), together(calls[1], w)
 		least = min(least, many, one)
 		if least <= 1-leastGain {
-			return int(w), fmt.Sprintf("with %d workers %d rows take %.2f of the time apart, one row %.2f", w, manyRows, many, one)
+			return int(w), true, fmt.Sprintf("with %d workers %d rows take %.2f of the time apart, one row %.2f", w, manyRows, many, one)
 		}
 	}
-	return 0, fmt.Sprintf("apart: together would take %.2f of the time at best, with up to %d workers", least, mostWorkers)
+	if tied(scan, attend, f.t) != nil {
+		q := attend.Args[0].Type
+		return 0, true, fmt.Sprintf("in one launch, which loads %d bytes a row once instead of twice", q.Elem.Bytes(int64(q.Dims[1].Size)*int64(q.Dims[2].Size), int64(q.Dims[2].Size)))
+	}
+	return 0, false, fmt.Sprintf("apart: together would take %.2f of the time at best, with up to %d workers", least, mostWorkers)
 }
 
 // work is launches of one kernel: so many, each of so many blocks that cost about

@@ -31,6 +31,8 @@ type Options struct {
 	// them run in a plan.Beside, else in launches of both.
 	Hybrid Hybrid
 	Beside bool
+	// Tie has one block do both where, in one launch, they read the same rows.
+	Tie bool
 	// Products is what operands of products are rounded to: F32, or BF16. Sums of
 	// rows stay sums of f32, products with q8 or q4 as they are; where there is no
 	// other product BF16 is an error.

@@ -220,9 +220,9 @@ func planned(g *ir.Graph, in map[string]*ir.Tensor, n, size, slab int, fuse bool
 	if err != nil || !fuse || !passes.HasChoice(g) {
 		return first, err
 	}
-	ways := [...]passes.Options{{Hybrid: passes.Apart}, {Hybrid: passes.Together}, {Hybrid: passes.Together, Beside: true}}
+	ways := [...]passes.Options{{Hybrid: passes.Apart}, {Hybrid: passes.Together, Tie: true}, {Hybrid: passes.Together, Beside: true}}
 	way := ways[size%len(ways)]
-	o.Hybrid, o.Beside = way.Hybrid, way.Beside
+	o.Hybrid, o.Beside, o.Tie = way.Hybrid, way.Beside, way.Tie
 	r, err := plannedAs(g, in, n, size, o)
 	if err != nil {
 		return first, err

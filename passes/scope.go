@@ -27,7 +27,7 @@ func (sc *scope) groups(gs []ir.Group) {
 				}
 			}
 			sc.needs(g.Nodes)
-			if !sc.lw.Beside {
+			if !sc.lw.Beside || g.From == 0 {
 				sc.scanLoop(scan, attend)
 				break
 			}
@@ -390,8 +390,12 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 		if s := sc.next[attend]; s != nil { // an output
 			hyb.next[attend] = s
 		}
-		hyb.attendPart(k, attend)
-		in.groupPart(k, body.Groups[0], "")
+		if l := tied(scan, attend, k.tiling); l != nil && lw.Tie {
+			in.tiedPart(k, hyb, l, attend, body.Groups[0])
+		} else {
+			hyb.attendPart(k, attend)
+			in.groupPart(k, body.Groups[0], "")
+		}
 		k.launch()
 		sc.stored[attend] = hyb.stored[attend]
 	} else {
