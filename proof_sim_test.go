@@ -84,6 +84,8 @@ func simulated(t *testing.T, p *passes.Program, m *ptx.Module, weights func(name
 			copy(data, b.Data)
 		case b.Class == plan.State && b.From >= 0:
 			lay(data, b, weights(p.Plan.Buffers[b.From].Tensor))
+		case b.Class == plan.State && b.Elem.Quantised():
+			clear(data) // codes and scales of zeros
 		case b.Class == plan.State:
 			for e := range int64(len(data) / b.Elem.Size()) {
 				kernel.Memory(data).SetFloat(b.Elem, e, b.Fill)
@@ -269,6 +271,7 @@ func TestGoldenSimulated(t *testing.T) {
 func TestCutsSimulated(t *testing.T) {
 	for i, c := range []struct{ spec, set, cache string }{
 		{"attend", `{"heads": 2, "kv_heads": 1, "head_dim": 16, "window": 24, "sinks": 2}`, "f16"},
+		{"attend", `{"heads": 2, "kv_heads": 1, "head_dim": 40, "window": 24}`, "q8"},
 		{"recur", `{"heads": 1, "dim": 32, "hidden": 16, "chunk": 16}`, ""},
 		{"recur", `{"heads": 1, "dim": 80, "hidden": 64, "chunk": 24}`, ""}, // sums shared out over blocks
 		{"hybrid", `{"heads": 1, "dim": 32, "hidden": 48, "chunk": 16, "kv_heads": 1, "head_dim": 16, "window": 24}`, "bf16"},

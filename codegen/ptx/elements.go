@@ -296,7 +296,7 @@ func (c *code) widen(from, to kernel.Elem, at operand) operand {
 
 func (p *printer) store(s *kernel.Store) {
 	if s.Buf.Elem.Quantised() {
-		p.c.fail(fmt.Errorf("storing %s is not printed for GPUs yet: keep these rows as bf16 or f32 (%s)", s.Buf.Elem, s.Note))
+		p.storeQuantised(s)
 		return
 	}
 	offset := s.Buf.Offset(s.Idx)

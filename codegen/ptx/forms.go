@@ -111,6 +111,7 @@ var forms = []form{
 	{"ld.global.u32", "=r g", 50, 40},
 	{"ld.global.u64", "=q g", 50, 40},
 	{"st.global.f32", "g fx", 50, 40},
+	{"st.global.u8", "g r", 50, 40},
 	{"st.global.b16", "g h", 50, 40},
 	{"st.global.u32", "g ri", 50, 40},
 	{"st.global.u64", "g qi", 50, 40},

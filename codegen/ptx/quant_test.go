@@ -1,6 +1,8 @@
 package ptx
 
 import (
+	"bytes"
+	"math"
 	"math/rand"
 	"strings"
 	"testing"
@@ -72,19 +74,55 @@ func TestQuantisedWeights(t *testing.T) {
 	}
 }
 
-// What is not printed is refused in a sentence.
-func TestQuantisedStore(t *testing.T) {
-	k := &kernel.Kernel{Name: "store", Ints: nil}
-	x := &kernel.Buf{Name: "x", Elem: kernel.F32, Dims: []int{4, 8}}
-	y := &kernel.Buf{Name: "y", Elem: kernel.Q8, Dims: []int{4, 8}, Write: true}
+// stored is a store of rows of 77 as codes.
+func stored(t testing.TB, e kernel.Elem, panel int) *kernel.Kernel {
+	t.Helper()
+	k := &kernel.Kernel{Name: "stored", Ints: []string{"n"}}
+	x := &kernel.Buf{Name: "x", Elem: kernel.F32, Dims: []int{0, 77}}
+	y := &kernel.Buf{Name: "y", Elem: e, Dims: []int{3, 64, 77}, Panel: panel, Write: true}
 	k.Bufs = []*kernel.Buf{x, y}
-	xt := k.NewTile("xt", kernel.F32, 4, 8)
-	k.Parts = []kernel.Part{{Body: []kernel.Stmt{
-		&kernel.Load{Dst: xt, Buf: x, Idx: exs(t, "r", "c")},
-		&kernel.Store{Buf: y, Idx: exs(t, "r", "c"), Src: xt, Note: "layer.spec:7 keep"},
+	xt := k.NewTile("xt", kernel.F32, 16, 77)
+	xt.ValidRows = ex(t, "min(16, n - i)")
+	k.Parts = []kernel.Part{{Grid: []kernel.Axis{{Var: "i", Extent: ints.V("n"), Step: 16}}, Body: []kernel.Stmt{
+		&kernel.Load{Dst: xt, Buf: x, Idx: exs(t, "i + r", "c")},
+		&kernel.Store{Buf: y, Idx: exs(t, "(i + r) div 64", "(i + r) mod 64", "c"), Src: xt, Note: "layer.spec:7 keep"},
 	}}}
-	_, err := Print([]*kernel.Kernel{k}, "sm_80")
-	if err == nil || !strings.Contains(err.Error(), "storing q8 is not printed for GPUs yet") || !strings.Contains(err.Error(), "layer.spec:7") {
+	return k
+}
+
+// Rows are stored as the codes and scales that the interpreter stores, to the
+// bit; what has no codes is refused in a sentence.
+func TestQuantisedStore(t *testing.T) {
+	for _, panel := range []int{0, 32} {
+		k := stored(t, kernel.Q8, panel)
+		const n = 75
+		bufs := []kernel.Memory{kernel.NewMemory(k.Bufs[0], n), kernel.NewMemory(k.Bufs[1], 0)}
+		r := rand.New(rand.NewSource(6))
+		for i := range int64(77 * n) {
+			v := r.NormFloat64()
+			switch {
+			case i/77 == 4: // a row of zeros
+				v = 0
+			case i == 5*77+40:
+				v = math.NaN()
+			case i == 6*77+1:
+				v = math.Inf(-1)
+			case i/77 == 7:
+				v *= 1e-39
+			}
+			bufs[0].SetFloat(kernel.F32, i, v)
+		}
+		want := clone(bufs)
+		if err := (kernel.Interp{Round32: true, Races: true}).Run(k, want, []int64{n}); err != nil {
+			t.Fatal(err)
+		}
+		simulate(t, "sm_80", k, bufs, []int64{n}, 2)
+		if !bytes.Equal(bufs[1], want[1]) {
+			t.Errorf("panels of %d: other bytes than the interpreter's", panel)
+		}
+	}
+	_, err := Print([]*kernel.Kernel{stored(t, kernel.Q4, 0)}, "sm_80")
+	if err == nil || !strings.Contains(err.Error(), "q4") {
 		t.Errorf("%v", err)
 	}
 }
