@@ -494,6 +494,10 @@ func (lw *lowerer) state(n, init *ir.Node) *store {
 	case init == nil:
 	case init.Op.Name == "const":
 		b.Fill = init.Attr.Value
+	case init.Op.Name == "cast" && init.Args[0].Op.Name == "const" && init.Type.Elem.Float() && !init.Type.Elem.Quantised():
+		rounded := make(kernel.Memory, 4)
+		rounded.SetFloat(init.Type.Elem, 0, init.Args[0].Attr.Value)
+		b.Fill = rounded.Float(init.Type.Elem, 0)
 	case init.Op.Name == "weight":
 		w := lw.weight(init)
 		if init.Type.Elem.Quantised() {
