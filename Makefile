@@ -54,10 +54,10 @@ fuzz: go ## each fuzz target for FUZZTIME (as 30s, or a number of inputs as 5000
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 200x -parallel 2 -timeout 10m "$$pkg" || exit 1; \
 	done
 
-bench: llvm build ## times specs/bench beside peers and the machine's peak, see bench/README.md; BENCH='-rounds 1 -only memory' for a part
-	$(GO) run ./bench $(BENCH) bench/kernels.json
+bench: llvm build ## times specs/bench beside peers and the machine's peak, and whole models, see bench/README.md; BENCH='-rounds 1 -only memory' for a part
+	$(GO) run ./bench $(BENCH) bench/kernels.json bench/models.json
 
-bench-models: llvm build ## times a whole model at several positions
+bench-models: llvm build ## times whole models at several positions: the curve
 	$(GO) run ./bench $(BENCH) bench/models.json
 
 bench-docs: llvm build ## times all of it and writes docs/performance.md

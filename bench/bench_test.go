@@ -97,6 +97,49 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestCurve: a row for each position, with what could be timed there.
+func TestCurve(t *testing.T) {
+	memory := filepath.Join(t.TempDir(), "memc")
+	write(t, memory, `#!/bin/sh
+case "$*" in
+*"--at 4 "*) echo '{"mode": "prefill", "tokens": 6, "median_seconds": 0.5, "state_bytes": 2e9, "check": {"rows": 2, "error": 1e-6}, "decode": {"tokens": 2, "median_seconds": 0.25}}';;
+*"--at 8 "*) echo '{"mode": "decode", "tokens": 2, "median_seconds": 0.5, "state_bytes": 4e9}';;
+*) echo "error: it needs 9 GB" >&2; exit 3;;
+esac
+`)
+	if err := os.Chmod(memory, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer func(was string) { *memc = was }(*memc)
+	*memc = memory
+	cases, err := readCases(writeCases(t, `[{"work": "a", "curve": true, "spec": "s", "at": [8, 4, 16], "tokens": [6], "set": {"K": 2}}, {"work": "b", "curve": true, "spec": "s", "at": [4], "decode": [2]}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &curve{target: "avx2", threads: 2}
+	if err := c.run(cases); err != nil {
+		t.Fatal(err)
+	}
+	text := c.String()
+	for _, want := range []string{
+		"| position | a: prefill | decoding | state | b: prefill | decoding | state |\n",
+		"| 4 | 12.0 | 8.00 | 2.00 GB | 12.0 | 8.00 | 2.00 GB |\n| 8 | – | 4.00 | 4.00 GB | – | – | – |\n",
+		"before 2 of 3, largest error 1.0e-06",
+		"- a: K=2 tokens=6.\n- b: decode=2.\n- a from position 16: it needs 9 GB.\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the curve lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+func writeCases(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "cases.json")
+	write(t, file, text)
+	return file
+}
+
 func write(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,6 +13,7 @@ import (
 // with each of them.
 type entry struct {
 	Work     string                     `json:"work"`
+	Curve    bool                       `json:"curve"` // a line of the curve over positions: see curve.go
 	Spec     string                     `json:"spec"`
 	Config   string                     `json:"config"`   // a file with the spec's parameters
 	Set      map[string]json.RawMessage `json:"set"`      // parameters: a value or a list of values
@@ -31,6 +33,8 @@ type entry struct {
 // benchCase is one row of the table, but for the number of threads.
 type benchCase struct {
 	work, sizes string
+	curve       bool
+	at          int
 	args        []string // of memc bench
 	peer        string   // "": no peer has it
 	versus      []string // more args, of a second memc; none: there is none
@@ -114,7 +118,7 @@ func (e *entry) cases() ([]benchCase, error) {
 
 // one is the case of these parameters.
 func (e *entry) one(chosen [][2]string) benchCase {
-	c := benchCase{work: e.Work, args: []string{e.Spec}, peer: e.Peer, versus: e.Versus, rounds: e.Rounds}
+	c := benchCase{work: e.Work, curve: e.Curve, args: []string{e.Spec}, peer: e.Peer, versus: e.Versus, rounds: e.Rounds}
 	if e.Config != "" {
 		c.args = append(c.args, "--config", e.Config)
 	}
@@ -128,6 +132,12 @@ func (e *entry) one(chosen [][2]string) benchCase {
 				continue
 			}
 			c.args = append(c.args, "--"+name, value)
+			if name == "at" {
+				c.at, _ = strconv.Atoi(value)
+				if c.curve {
+					continue // it has a column of its own
+				}
+			}
 		default:
 			c.args = append(c.args, "--set", name+"="+value)
 		}

@@ -5,12 +5,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,37 +51,61 @@ func run() error {
 			return fmt.Errorf("-target %s: amx, avx512, avx2 or several of them", *target)
 		}
 	}
-	var cases []benchCase
+	var cases, curves []benchCase
 	for _, file := range flag.Args() {
 		list, err := readCases(file)
 		if err != nil {
 			return err
 		}
 		for _, c := range list {
-			if pick.MatchString(c.work + " " + c.sizes) {
+			switch {
+			case !pick.MatchString(c.work + " " + c.sizes):
+			case c.curve:
+				curves = append(curves, c)
+			default:
 				cases = append(cases, c)
 			}
 		}
 	}
-	if len(cases) == 0 {
+	if len(cases) == 0 && len(curves) == 0 {
 		return fmt.Errorf("no cases: name files of them, as bench/kernels.json")
 	}
-	t := &table{targets: targets, rounds: *rounds}
+	var counts []int
 	for _, word := range strings.Split(*threads, ",") {
 		n, err := strconv.Atoi(word)
 		if err != nil || n < 1 {
 			return fmt.Errorf("-threads %s: numbers with commas between them", *threads)
 		}
-		if err := t.run(cases, n); err != nil {
+		counts = append(counts, n)
+	}
+	if len(cases) > 0 {
+		t := &table{targets: targets, rounds: *rounds}
+		for _, n := range counts {
+			if err := t.run(cases, n); err != nil {
+				return err
+			}
+		}
+		if err := show("results of specs/bench", t.String()); err != nil {
 			return err
 		}
 	}
-	text := t.String()
-	fmt.Print(text)
-	if *writeTo != "" {
-		return section.Replace(*writeTo, "results of specs/bench", text)
+	if len(curves) > 0 {
+		c := &curve{target: targets[0], threads: slices.Max(counts)}
+		if err := c.run(curves); err != nil {
+			return err
+		}
+		return show("curve of whole models", c.String())
 	}
 	return nil
+}
+
+// show prints a table, and puts it into its place in the file of -write.
+func show(name, text string) error {
+	fmt.Print(text)
+	if *writeTo == "" {
+		return nil
+	}
+	return section.Replace(*writeTo, name, text)
 }
 
 // usual are the targets that are timed unless others are named.
@@ -119,11 +145,13 @@ func bench(c benchCase, target string, threads int) (*report, error) {
 		args = append(args, "--check", strconv.Itoa(c.check))
 	}
 	cmd := exec.Command(*memc, args...)
-	cmd.Stderr = os.Stderr
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", *memc, strings.Join(args, " "), err)
+		return nil, fmt.Errorf("%s %s: %w: %s", *memc, strings.Join(args, " "), err, bytes.TrimSpace(said.Bytes()))
 	}
+	os.Stderr.Write(said.Bytes())
 	r := &report{}
 	if err := json.Unmarshal(out, r); err != nil {
 		return nil, fmt.Errorf("%s %s: %w", *memc, strings.Join(args, " "), err)

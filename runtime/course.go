@@ -34,6 +34,10 @@ type hand interface {
 	view(buffer int) []byte
 	// reserve gives growing state i room for so many rows.
 	reserve(i int, rows int64) error
+	// put writes bytes into the memory of state i, as they lie there.
+	put(i int, at int64, bytes []byte) error
+	// spare says what is lacking where so much memory is not free.
+	spare(bytes int64, what string) error
 }
 
 // state is one state buffer; where its memory is, the machine knows.

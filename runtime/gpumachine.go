@@ -316,14 +316,55 @@ func (m *gpuMachine) State() (*State, error) {
 		return nil, err
 	}
 	defer m.engine.device.Leave()
-	return m.save(func(i int) ([]byte, error) {
-		s := &m.states[i]
-		data := make([]byte, s.bytes)
-		if err := m.mail.fetch(data, m.addr[s.buffer]); err != nil {
-			return nil, err
-		}
-		return data, m.mail.settle("give its state")
-	})
+	return m.save(m.fetchState)
+}
+
+// fetchState gives a copy of a state's memory.
+func (m *gpuMachine) fetchState(i int) ([]byte, error) {
+	s := &m.states[i]
+	data := make([]byte, s.bytes)
+	if err := m.mail.fetch(data, m.addr[s.buffer]); err != nil {
+		return nil, err
+	}
+	return data, m.mail.settle("give its state")
+}
+
+func (m *gpuMachine) put(i int, at int64, bytes []byte) error {
+	return m.mail.send(m.addr[m.states[i].buffer]+cuda.Addr(at), bytes)
+}
+
+func (m *gpuMachine) spare(bytes int64, what string) error {
+	return lacking(m.engine.device.Room(bytes, what))
+}
+
+func (m *gpuMachine) mark() (*point, error) {
+	if err := m.engine.device.Enter(); err != nil {
+		return nil, err
+	}
+	defer m.engine.device.Leave()
+	return m.course.mark(m.fetchState)
+}
+
+func (m *gpuMachine) rewind(k *point) error {
+	if err := m.engine.device.Enter(); err != nil {
+		return err
+	}
+	defer m.engine.device.Leave()
+	if err := m.course.rewind(m, k); err != nil {
+		return err
+	}
+	return m.mail.settle("go back to a mark")
+}
+
+func (m *gpuMachine) skip(ctx context.Context, pos, more int64, seed uint64) error {
+	if err := m.engine.device.Enter(); err != nil {
+		return err
+	}
+	defer m.engine.device.Leave()
+	if err := m.course.skip(ctx, m, pos, more, seed); err != nil {
+		return err
+	}
+	return m.mail.settle("fill the states")
 }
 
 // SetState checks everything, then copies.

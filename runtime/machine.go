@@ -1,10 +1,12 @@
 package runtime
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math"
 	goruntime "runtime"
+	"slices"
 
 	"github.com/memc-lang/memc/ir/plan"
 	"github.com/memc-lang/memc/runtime/memory"
@@ -206,10 +208,11 @@ func (m *machine) reserve(i int, rows int64) error {
 	if err != nil {
 		return fmt.Errorf("the state %s cannot grow to %d rows: %w", b.Name, rows, err)
 	}
+	r.Huge()
 	old := copy(r.Bytes(), m.memory(i))
 	m.held[i].region.Free()
 	m.held[i].region, s.bytes, s.room = r, bytes, room
-	if b.From < 0 {
+	if b.From < 0 && (b.Fill != 0 || math.Signbit(b.Fill) || memory.Poison) { // zeros take no memory until they are used
 		fill(m.memory(i)[old:], b.Elem, b.Fill)
 	}
 	m.addr[s.buffer] = r.Addr(0)
@@ -217,6 +220,30 @@ func (m *machine) reserve(i int, rows int64) error {
 		m.entries[e].patch(s.buffer, m.addr[s.buffer])
 	}
 	return nil
+}
+
+func (m *machine) put(i int, at int64, bytes []byte) error {
+	copy(m.memory(i)[at:], bytes)
+	return nil
+}
+
+// spare goes by what the system says: it gives out more than there is, and ends
+// programs that use it.
+func (m *machine) spare(bytes int64, what string) error {
+	if free := memory.Available(); free >= 0 && bytes > free {
+		return &Unsupported{fmt.Sprintf("%s needs %.1f GB of memory, and %.1f GB are free", what, float64(bytes)/1e9, float64(free)/1e9)}
+	}
+	return nil
+}
+
+func (m *machine) mark() (*point, error) {
+	return m.course.mark(func(i int) ([]byte, error) { return slices.Clone(m.memory(i)), nil })
+}
+
+func (m *machine) rewind(k *point) error { return m.course.rewind(m, k) }
+
+func (m *machine) skip(ctx context.Context, pos, more int64, seed uint64) error {
+	return m.course.skip(ctx, m, pos, more, seed)
 }
 
 // rowsBytes is the size of a buffer with so many rows in Dims[0].

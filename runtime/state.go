@@ -20,13 +20,9 @@ const (
 	stateLaidOut = "memc.layout"  // the form of the states
 	stateTarget  = "memc.target"  // where it was saved; others may go on with it
 	stateWeights = "memc.weights" // Weights.Identity
-	statePos     = StatePosition
-	stateInt     = "memc.int." // and the integer's name
+	statePos     = "memc.pos"     // the number of rows that the stream has read
+	stateInt     = "memc.int."    // and the integer's name
 )
-
-// StatePosition is the key, in a saved state's metadata, of the number of rows
-// that the stream has read.
-const StatePosition = "memc.pos"
 
 // SaveState writes the session's state to a file that appears whole or not at
 // all. It takes the state at its position; the stream can go on from it, in

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 	"text/tabwriter"
 
@@ -16,7 +17,7 @@ type benchCmd struct {
 	Entry  string `placeholder:"NAME" help:"The entry point; without it next where the program has one, else forward."`
 	Tokens *int64 `placeholder:"N" help:"Time a call of N tokens (1024, unless --decode is given alone)."`
 	Decode *int64 `placeholder:"N" help:"Time N calls of one token each, after the N of --tokens."`
-	At     int64  `placeholder:"N" help:"Begin at this position of a stream, as if the rows before it had been zeros."`
+	At     int64  `placeholder:"N" help:"Begin at this position of a stream without reading the rows before it; what it keeps of them is drawn."`
 	Check  *int64 `placeholder:"N" help:"How many rows to compare with the interpreter before timing; without it what about a second affords."`
 	Batch  *int   `placeholder:"N" help:"Time N streams at once, each with its own state and the same calls."`
 	Repeat *int   `placeholder:"N" help:"How often to repeat; without it until a second has gone by, seven times at least."`
@@ -72,6 +73,10 @@ type benchReport struct {
 // mostBatch bounds the streams of a batch.
 const mostBatch = 4096
 
+// mostAt bounds the position at which timing begins: lengths and counters are
+// taken there slab by slab.
+const mostAt = 1 << 30
+
 // mostTokens bounds what is drawn for one call.
 const mostTokens = 1 << 26
 
@@ -94,8 +99,8 @@ func (c *benchCmd) check() error {
 	if c.Batch != nil && (*c.Batch < 1 || *c.Batch > mostBatch) {
 		return usage("--batch %d: from 1 to %d streams", *c.Batch, mostBatch)
 	}
-	if c.At < 0 || c.At > 1<<53 {
-		return usage("--at %d: a position is from 0 to 2^53", c.At)
+	if c.At < 0 || c.At > mostAt {
+		return usage("--at %d: a position is from 0 to %d", c.At, mostAt)
 	}
 	return nil
 }
@@ -149,6 +154,7 @@ func (c *benchCmd) Run(a *app) error {
 		if r.Check, err = b.compare(c.weights, c.Check); err != nil {
 			return err
 		}
+		debug.FreeOSMemory() // the interpreter's
 	}
 	if b.batch > 1 {
 		r.Batch = b.batch

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/ir/plan"
 	"github.com/memc-lang/memc/runtime"
-	"github.com/memc-lang/memc/runtime/safetensors"
 )
 
 // bench times one entry point.
@@ -173,52 +171,31 @@ func (b *bench) footprint(w way) (int64, error) {
 }
 
 // start begins a stream, goes to where a way of calling begins, and gives what
-// leads back to that point.
-func (b *bench) start(w way, o runtime.Options) (*runtime.Session, []byte, error) {
+// leads back to that point. The session is the caller's where there is no error.
+func (b *bench) start(w way, o runtime.Options) (*runtime.Session, *runtime.Mark, error) {
 	s, err := b.p.NewSession(b.w, o)
 	if err != nil {
 		return nil, nil, err
 	}
 	if w.at > 0 {
-		if err := skip(s, w.at); err != nil {
-			return nil, nil, err
-		}
+		err = s.Skip(b.app.ctx, w.at, w.before+w.rows*w.calls, skipSeed)
 	}
-	if w.before > 0 {
-		if err := b.call(s, w.before); err != nil {
-			return nil, nil, err
-		}
+	if err == nil && w.before > 0 {
+		err = b.call(s, w.before)
 	}
-	state, err := stateOf(s)
-	return s, state, err
+	var mark *runtime.Mark
+	if err == nil {
+		mark, err = s.Mark()
+	}
+	if err != nil {
+		s.Close()
+		return nil, nil, err
+	}
+	return s, mark, nil
 }
 
-func stateOf(s *runtime.Session) ([]byte, error) {
-	var state bytes.Buffer
-	state.Grow(int(s.StateBytes()) + 1<<16)
-	err := s.WriteState(&state)
-	return state.Bytes(), err
-}
-
-// skip brings a new stream to a position: its state says that it stands there,
-// and what it keeps is what a stream begins with. Times do not depend on values.
-func skip(s *runtime.Session, to int64) error {
-	state, err := stateOf(s)
-	if err != nil {
-		return err
-	}
-	tensors, _, meta, err := safetensors.Decode(state)
-	if err != nil {
-		return err
-	}
-	meta[runtime.StatePosition] = strconv.FormatInt(to, 10)
-	var moved bytes.Buffer
-	moved.Grow(len(state) + 64)
-	if err := safetensors.Write(&moved, tensors, meta); err != nil {
-		return err
-	}
-	return s.ReadState(moved.Bytes())
-}
+// skipSeed draws the rows that a stream has not read.
+const skipSeed = 3
 
 func (b *bench) call(s *runtime.Session, tokens int64) error {
 	in, err := b.inputs(tokens)
@@ -276,29 +253,24 @@ func (b *bench) time(w way) (m measured, state int64, err error) {
 // streams are the sessions that a call feeds, all with the same rows.
 type streams struct {
 	sessions []*runtime.Session
-	batch    *runtime.Batch // nil: one session
-	state    []byte         // of each, before the calls
+	marks    []*runtime.Mark // of each, before the calls
+	batch    *runtime.Batch  // nil: one session
 	in, out  [][]runtime.Tensor
 }
 
 func (b *bench) streams(w way) (*streams, error) {
-	s, state, err := b.start(w, runtime.Options{Threads: b.threads})
-	if err != nil {
-		return nil, err
-	}
 	in, err := b.inputs(w.rows)
 	if err != nil {
 		return nil, err
 	}
-	x := &streams{sessions: []*runtime.Session{s}, state: state}
-	for range b.batch - 1 {
-		more, err := b.p.NewSession(b.w, runtime.Options{Threads: b.threads})
+	x := &streams{}
+	for range b.batch {
+		s, mark, err := b.begin(x, w)
 		if err != nil {
+			x.close()
 			return nil, err
 		}
-		x.sessions = append(x.sessions, more)
-	}
-	for range x.sessions {
+		x.sessions, x.marks = append(x.sessions, s), append(x.marks, mark)
 		x.in = append(x.in, in)
 		x.out = append(x.out, make([]runtime.Tensor, len(b.p.Entries()[b.number].Outputs)))
 	}
@@ -308,10 +280,23 @@ func (b *bench) streams(w way) (*streams, error) {
 	return x, err
 }
 
+// begin begins one more stream, from the first where there is one.
+func (b *bench) begin(x *streams, w way) (*runtime.Session, *runtime.Mark, error) {
+	if len(x.sessions) == 0 {
+		return b.start(w, runtime.Options{Threads: b.threads})
+	}
+	s, err := x.sessions[0].Fork()
+	if err != nil {
+		return nil, nil, err
+	}
+	mark, err := s.Mark()
+	return s, mark, err
+}
+
 // rewind goes back to before the calls.
 func (x *streams) rewind() error {
-	for _, s := range x.sessions {
-		if err := s.ReadState(x.state); err != nil {
+	for i, s := range x.sessions {
+		if err := s.Rewind(x.marks[i]); err != nil {
 			return err
 		}
 	}
@@ -405,7 +390,7 @@ func (b *bench) kernels(w way) ([]kernelReport, error) {
 	if b.plan == nil {
 		return out, nil
 	}
-	s, state, err := b.start(w, runtime.Options{Threads: b.threads, Profile: true})
+	s, mark, err := b.start(w, runtime.Options{Threads: b.threads, Profile: true})
 	if err != nil {
 		return nil, err
 	}
@@ -415,7 +400,7 @@ func (b *bench) kernels(w way) ([]kernelReport, error) {
 	begin := time.Now()
 	for i := 0; i <= profiledRuns && (len(times) == 0 || time.Since(begin).Seconds() < 2*enough); i++ {
 		before := slices.Clone(s.Profile())
-		if err := s.ReadState(state); err != nil {
+		if err := s.Rewind(mark); err != nil {
 			return nil, err
 		}
 		for range w.calls {

@@ -74,7 +74,7 @@ type contestant struct {
 type contestRun struct {
 	bench   *bench
 	session *runtime.Session
-	start   []byte
+	start   *runtime.Mark
 	phases  []way
 }
 
@@ -204,7 +204,7 @@ type phaseTime map[string]float64
 // outputs and states of all.
 func (c *contestant) round(results bool) (times []phaseTime, bits [][]byte, err error) {
 	for _, r := range c.runs {
-		if err := r.session.ReadState(r.start); err != nil {
+		if err := r.session.Rewind(r.start); err != nil {
 			return nil, nil, err
 		}
 		for _, w := range r.phases {
@@ -247,6 +247,13 @@ func (c *contestant) round(results bool) (times []phaseTime, bits [][]byte, err 
 		}
 	}
 	return times, bits, nil
+}
+
+func stateOf(s *runtime.Session) ([]byte, error) {
+	var state bytes.Buffer
+	state.Grow(int(s.StateBytes()) + 1<<16)
+	err := s.WriteState(&state)
+	return state.Bytes(), err
 }
 
 // errOther says that sizes give other results.

@@ -3,6 +3,7 @@ package memory
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
@@ -112,4 +113,12 @@ func TestAt(t *testing.T) {
 		}
 	}()
 	At(0, 1)
+}
+
+// TestAvailable: what can be had is not nothing, nor more than a machine's
+// addresses, where the system tells it.
+func TestAvailable(t *testing.T) {
+	if n := Available(); runtime.GOOS == "linux" && (n < 1<<20 || n > 1<<50) {
+		t.Errorf("%d bytes of memory can be had", n)
+	}
 }
