@@ -10,6 +10,7 @@ GOVULNVERSION := v1.8.0
 GOVULNCHECK   := $(TOOLS)/govulncheck-$(GOVULNVERSION)/govulncheck
 PTXAS         := nvidia-cuda-nvcc==13.5.37
 CUDA          := $(TOOLS)/cuda/nvidia/cu13/bin
+LLAMA         := llama-cpp-python==0.3.36
 TESTTIMEOUT   ?= 20m
 FUZZTIME      ?= 5000x
 PEERS         := $(TOOLS)/peers
@@ -72,11 +73,14 @@ ptx-docs: build ptxas ## registers, spills and shared memory of PTX kernels, wri
 bench-gpu-peers: ## installs PyTorch with CUDA, the peer of make bench-gpu
 	python3 -m pip install -q --upgrade --target $(PEERS)/python-gpu torch
 
-bench-peers: ## installs the peers of make bench: oneDNN, OpenBLAS, PyTorch
-	$(SUDO) apt-get update -q && $(SUDO) apt-get install -yq --no-install-recommends g++ libdnnl-dev libopenblas-dev python3-pip
-	mkdir -p $(PEERS)/bin
+bench-peers: ## installs the peers of make bench: oneDNN, OpenBLAS, ggml (of llama.cpp), PyTorch
+	$(SUDO) apt-get update -q && $(SUDO) apt-get install -yq --no-install-recommends cmake g++ libdnnl-dev libopenblas-dev make python3-pip
+	mkdir -p $(PEERS)/bin $(PEERS)/ggml
 	g++ -O2 -std=c++17 -o $(PEERS)/bin/openblas bench/peers/openblas.cpp -lopenblas
 	g++ -O2 -std=c++17 -o $(PEERS)/bin/onednn bench/peers/onednn.cpp -ldnnl
+	cd $(PEERS)/ggml && python3 -m pip download -q --no-deps --no-binary llama-cpp-python $(LLAMA) && tar xzf llama_cpp_python-*.tar.gz --strip-components 1
+	cmake -S bench/peers -B $(PEERS)/ggml/build -DGGML=$(PEERS)/ggml/vendor/llama.cpp/ggml && cmake --build $(PEERS)/ggml/build --parallel
+	cp $(PEERS)/ggml/build/ggml-peer $(PEERS)/bin/ggml
 	python3 -m pip install -q --upgrade --target $(PEERS)/python torch numpy --extra-index-url https://download.pytorch.org/whl/cpu
 
 lines: ## lines of Go of each package, tests apart

@@ -47,6 +47,7 @@ func kinds(tools string, targets []string, threads int) []*peer {
 		p.only = "type=bf16"
 		list = append(list, p)
 	}
+	list = append(list, start("ggml", filepath.Join(bin, "ggml"), env))
 	return append(list, start("PyTorch", filepath.Join(python, "torch"), append(env, "PYTHONPATH="+python), "python3", "bench/peers/pytorch.py"))
 }
 

@@ -4,7 +4,7 @@
 //     product type=f32 m=512 k=1024 n=3072
 //     chain type=bf16 m=1 k=2048 layers=64
 //
-// and answers each with "ok MEDIAN MIN MAX RUNS" (seconds) or "no REASON". A
+// and answers each with "ok MEDIAN MIN MAX RUNS HOW" (seconds) or "no REASON". A
 // product is y = x * w with x [m, k] and w [n, k]; a chain is one product after
 // another, each with weights [k, k] of its own and the last one's result.
 #pragma once
@@ -31,6 +31,7 @@ struct Question {
 struct Work {
     std::function<void()> run;
     std::function<float(long row, long column)> result;  // of the first product
+    std::string how;                                      // of several ways, the fastest
 };
 
 inline float widen(uint16_t b) {
@@ -98,7 +99,7 @@ inline std::string time(const Work& w) {
     std::sort(seconds.begin(), seconds.end());
     char line[200];
     snprintf(line, sizeof line, "ok %.9f %.9f %.9f %zu", seconds[seconds.size() / 2], seconds.front(), seconds.back(), seconds.size());
-    return line;
+    return w.how.empty() ? line : std::string(line) + " " + w.how;
 }
 
 // answer asks the library to make the work of x [m, k] and the layers' weights

@@ -194,6 +194,8 @@ def fastest(line):
     sizes = {k: int(v) if v.isdigit() else v for k, v in (w.split("=") for w in words)}
     if what not in ("product", "chain", "attend", "recur"):
         return None, "it does not know this work"
+    if sizes.get("type") not in (None, "f32", "bf16"):
+        return None, "it is asked for f32 and bf16 alone"
     ways, check = globals()[what](**sizes)
     best, how, why = math.inf, None, []
     for name, run in ways.items():

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -26,12 +27,16 @@ import (
 // slower by as much.
 const leastGain = 0.02
 
-// rounds is how often two programs run in turns, at least and at most; decodes
-// how many tokens are fed one by one in a round.
+// rounds is how often two programs run in turns, at least and at most; a round of
+// both that is long has many launches of a kernel, and fewer do. decodes is how
+// many tokens are fed one by one in a round.
 const (
 	leastRounds = 7
+	fewRounds   = 3
+	longRound   = time.Second
 	mostRounds  = 31
 	decodes     = 8
+	fewDecodes  = 2
 )
 
 // tuner searches the sizes of one program's kernels.
@@ -46,6 +51,8 @@ type tuner struct {
 	in       *input
 	deadline time.Time
 	own      *contestant
+	weights  *runtime.Weights     // of own
+	phases   [][]way              // what a round runs of each entry
 	names    map[string]string    // a kernel's text → its name
 	order    []string             // texts, as the plan has them
 	found    map[string][]variant // by text, best first
@@ -116,7 +123,13 @@ func (c *tuneCmd) tuner(a *app, dir string) (*tuner, error) {
 	if t.lowered, err = memc.Optimise(t.module, false, nil); err != nil {
 		return nil, err
 	}
+	for range t.lowered.Entries {
+		t.phases = append(t.phases, []way{{rows: c.Tokens, calls: 1}, {rows: 1, calls: decodes}})
+	}
 	if t.own, err = t.contestant(nil); err != nil {
+		return nil, err
+	}
+	if err := t.shorten(); err != nil {
 		return nil, err
 	}
 	t.sets = setsFor(memc.TilingOf(c.Target))
@@ -180,14 +193,17 @@ func (t *tuner) contestant(tuning *memc.Tuning) (*contestant, error) {
 		return nil, err
 	}
 	c.program = &program{p, t.in, 0}
-	w, err := p.DrawWeights(0)
+	w, err := t.weightsOf(p)
 	if err != nil {
 		return nil, err
 	}
 	e := engine{Threads: t.cmd.Threads}
 	threads := e.threads()
 	for i, g := range t.lowered.Entries {
-		r := &contestRun{bench: &bench{app: t.app, p: c.program, w: w, threads: threads, number: i, graph: g}, phases: []way{{rows: t.cmd.Tokens, calls: 1}, {rows: 1, calls: decodes}}}
+		if len(t.phases[i]) == 0 {
+			continue
+		}
+		r := &contestRun{bench: &bench{app: t.app, p: c.program, w: w, threads: threads, number: i, graph: g}, phases: t.phases[i]}
 		if r.session, r.start, err = r.bench.start(way{}, runtime.Options{Threads: threads, Profile: true}); err != nil {
 			c.close()
 			return nil, err
@@ -195,6 +211,94 @@ func (t *tuner) contestant(tuning *memc.Tuning) (*contestant, error) {
 		c.runs = append(c.runs, r)
 	}
 	return c, nil
+}
+
+// weightsOf gives a program the weights of the target's own sizes, which lie as it
+// wants them; drawing a large model's takes longer than timing it.
+func (t *tuner) weightsOf(p *runtime.Program) (*runtime.Weights, error) {
+	if t.weights != nil {
+		return p.AdoptWeights(t.weights)
+	}
+	w, err := p.DrawWeights(0)
+	t.weights = w
+	return w, err
+}
+
+// A round may take so much of the budget; where it takes more, phases are left out
+// that hardly time a kernel which others do not.
+const (
+	mostRound   = 1.0 / 50
+	leastOfTime = 0.05
+)
+
+// shorten chooses what rounds run, by what they take under the target's own sizes.
+func (t *tuner) shorten() error {
+	begin := time.Now()
+	times, _, err := t.own.round(false)
+	if err != nil {
+		t.own.close()
+		return err
+	}
+	if took := time.Since(begin); took.Seconds() <= mostRound*t.cmd.Budget.Seconds() {
+		return nil
+	}
+	need := neededPhases(times)
+	all := t.own.runs
+	t.own.runs = nil
+	for i, r := range all {
+		t.phases[i] = nil
+		if need[2*i] {
+			t.phases[i] = append(t.phases[i], way{rows: t.cmd.Tokens, calls: 1})
+		}
+		if need[2*i+1] {
+			t.phases[i] = append(t.phases[i], way{rows: 1, calls: fewDecodes})
+		}
+		if r.phases = t.phases[i]; len(r.phases) == 0 {
+			r.session.Close()
+			continue
+		}
+		t.own.runs = append(t.own.runs, r)
+	}
+	return nil
+}
+
+// neededPhases says which phases, of which each entry has two, one of many rows and
+// one of single rows, time all kernels but for a small part of the time.
+func neededPhases(times []phaseTime) []bool {
+	type kind struct {
+		text     string
+		decoding bool
+	}
+	most, total := map[kind]float64{}, 0.0
+	for i, p := range times {
+		for text, x := range p {
+			k := kind{text, i%2 == 1}
+			total += max(x-most[k], 0)
+			most[k] = max(most[k], x)
+		}
+	}
+	need := make([]bool, len(times))
+	for left := total; left > leastOfTime*total; {
+		best, gain := -1, 0.0
+		for i, p := range times {
+			sum := 0.0
+			for text := range p {
+				sum += most[kind{text, i%2 == 1}]
+			}
+			if sum > gain {
+				best, gain = i, sum
+			}
+		}
+		if best < 0 {
+			break
+		}
+		need[best] = true
+		left -= gain
+		for text := range times[best] {
+			delete(most, kind{text, best%2 == 1})
+		}
+	}
+	return need
 }
 
 // phaseTime is the seconds of each kernel, by text, in a phase of a round.
@@ -261,10 +365,14 @@ var errOther = errors.New("the results are not those of the target's own sizes t
 
 // contest runs a program in turns with that of the target's own sizes until the
 // time is up, and gives what each changed kernel takes as a part of what it takes
-// there: 1 where it is not better in all rounds' middle, or slower in a phase.
+// there: 1 where it is not better in all rounds' middle, or slower in a phase. It
+// ends after a few rounds that make no kernel faster.
 func (t *tuner) contest(c *contestant, until time.Time) (map[string]float64, error) {
 	var a, b [][]phaseTime
-	for i := 0; i <= mostRounds && (i <= leastRounds || time.Now().Before(until)); i++ {
+	least := leastRounds
+	ratios := map[string]float64{}
+	for i := 0; i <= mostRounds && (i <= least || time.Now().Before(until)); i++ {
+		begin := time.Now()
 		first, second := t.own, c
 		if i%2 == 1 {
 			first, second = c, t.own
@@ -283,11 +391,25 @@ func (t *tuner) contest(c *contestant, until time.Time) (map[string]float64, err
 			}
 			continue
 		}
+		if time.Since(begin) > longRound {
+			least = fewRounds
+		}
 		if i%2 == 1 {
 			x, y = y, x
 		}
 		a, b = append(a, x), append(b, y)
+		if i >= fewRounds || least == fewRounds {
+			if ratios = t.ratios(c, a, b); !slices.ContainsFunc(slices.Collect(maps.Values(ratios)), func(r float64) bool { return r < 1 }) {
+				break
+			}
+		}
 	}
+	return ratios, nil
+}
+
+// ratios gives what each kernel takes of a program, as a part of what it takes in
+// that of the target's own sizes, in the middle of the rounds a and b of these.
+func (t *tuner) ratios(c *contestant, a, b [][]phaseTime) map[string]float64 {
 	out := map[string]float64{}
 	for _, text := range t.order {
 		own, ratio := 0.0, 1.0
@@ -316,7 +438,7 @@ func (t *tuner) contest(c *contestant, until time.Time) (map[string]float64, err
 		}
 		out[text] = ratio
 	}
-	return out, nil
+	return out
 }
 
 func median(x []float64) float64 {
