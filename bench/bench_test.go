@@ -112,7 +112,7 @@ esac
 	}
 	defer func(was string) { *memc = was }(*memc)
 	*memc = memory
-	cases, err := readCases(writeCases(t, `[{"work": "a", "curve": true, "spec": "s", "at": [8, 4, 16], "tokens": [6], "set": {"K": 2}}, {"work": "b", "curve": true, "spec": "s", "at": [4], "decode": [2]}]`))
+	cases, err := readCases(writeCases(t, `[{"work": "a", "curve": true, "spec": "s", "at": [8, 4, 16], "tokens": [6], "set": {"K": 2}}, {"work": "b", "curve": true, "spec": "s", "at": [4], "decode": [2]}, {"work": "b", "curve": true, "spec": "s", "at": [8], "decode": [3]}]`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,9 +123,9 @@ esac
 	text := c.String()
 	for _, want := range []string{
 		"| position | a: prefill | decoding | state | b: prefill | decoding | state |\n",
-		"| 4 | 12.0 | 8.00 | 2.00 GB | 12.0 | 8.00 | 2.00 GB |\n| 8 | – | 4.00 | 4.00 GB | – | – | – |\n",
-		"before 2 of 3, largest error 1.0e-06",
-		"- a: K=2 tokens=6.\n- b: decode=2.\n- a from position 16: it needs 9 GB.\n",
+		"| 4 | 12.0 | 8.00 | 2.00 GB | 12.0 | 8.00 | 2.00 GB |\n| 8 | – | 4.00 | 4.00 GB | – | 4.00 | 4.00 GB |\n",
+		"before 2 of 4, largest error 1.0e-06",
+		"- a: K=2 tokens=6.\n- b: decode=2; from position 8 on decode=3.\n- a from position 16: it needs 9 GB.\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the curve lacks %q:\n%s", want, text)

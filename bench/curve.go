@@ -16,8 +16,8 @@ import (
 type curve struct {
 	target   string
 	threads  int
-	lines    []string // the models, in their order
-	sizes    map[string]string
+	lines    []string            // the models, in their order
+	sizes    map[string][]string // of each model, from the first position on that has them
 	points   []curvePoint
 	checks   int     // that memc bench compared with the interpreter
 	farthest float64 // the largest error
@@ -38,12 +38,14 @@ const lacks = 3
 // run times every case. Where the machine has not what one needs, as memory, a
 // note says so.
 func (c *curve) run(cases []benchCase) error {
-	c.sizes = map[string]string{}
+	c.sizes = map[string][]string{}
 	for i, k := range cases {
 		fmt.Fprintf(os.Stderr, "curve, %d of %d: %s from position %d\n", i+1, len(cases), k.work, k.at)
 		if !slices.Contains(c.lines, k.work) {
 			c.lines = append(c.lines, k.work)
-			c.sizes[k.work] = k.sizes
+			c.sizes[k.work] = []string{k.sizes}
+		} else if last := c.sizes[k.work]; !strings.HasSuffix(last[len(last)-1], k.sizes) {
+			c.sizes[k.work] = append(last, fmt.Sprintf("from position %d on %s", k.at, k.sizes))
 		}
 		r, err := bench(k, c.target, c.threads)
 		var code *exec.ExitError
@@ -105,7 +107,7 @@ func (c *curve) String() string {
 	}
 	b.WriteString("\n")
 	for _, l := range c.lines {
-		fmt.Fprintf(&b, "- %s: %s.\n", l, c.sizes[l])
+		fmt.Fprintf(&b, "- %s: %s.\n", l, strings.Join(c.sizes[l], "; "))
 	}
 	for _, n := range c.notes {
 		fmt.Fprintf(&b, "- %s.\n", n)

@@ -228,9 +228,9 @@ func (m *machine) put(i int, at int64, bytes []byte) error {
 }
 
 // spare goes by what the system says: it gives out more than there is, and ends
-// programs that use it.
+// programs that use it. An eighth is left to others.
 func (m *machine) spare(bytes int64, what string) error {
-	if free := memory.Available(); free >= 0 && bytes > free {
+	if free := memory.Available(); free >= 0 && bytes > free-free/8 {
 		return &Unsupported{fmt.Sprintf("%s needs %.1f GB of memory, and %.1f GB are free", what, float64(bytes)/1e9, float64(free)/1e9)}
 	}
 	return nil

@@ -20,19 +20,21 @@ func (j *job) quantise(v []float32) error {
 		row := v[r*ks:][:ks]
 		for k := int64(0); k < ks; k += int64(e.Group()) {
 			group := row[k:min(k+int64(e.Group()), ks)]
-			most := float32(0)
+			most := uint32(0) // magnitudes are ordered as their bits are, what is no number last
 			for _, x := range group {
-				if !plan.Quantisable(x) {
-					return fmt.Errorf("the tensor %s holds %v, which cannot be stored as %s", j.tensor, x, e)
-				}
-				most = max(most, x, -x)
+				most = max(most, math.Float32bits(x)&math.MaxInt32)
 			}
-			s := e.Scale(most)
+			if !plan.Quantisable(math.Float32frombits(most)) {
+				bad := slices.IndexFunc(group, func(x float32) bool { return !plan.Quantisable(x) })
+				return fmt.Errorf("the tensor %s holds %v, which cannot be stored as %s", j.tensor, group[bad], e)
+			}
+			s := e.Scale(math.Float32frombits(most))
 			at, scale, _ := e.Place(first+r, k, ks, l.panel)
 			binary.LittleEndian.PutUint16(to[scale:], uint16(math.Float32bits(s)>>16))
 			if e == plan.Q8 {
-				for i, x := range group {
-					to[at+int64(i)*p] = byte(e.Code(x, s))
+				for _, x := range group {
+					to[at] = byte(e.Code(x, s))
+					at += p
 				}
 				continue
 			}

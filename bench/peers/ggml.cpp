@@ -120,6 +120,7 @@ static Work make(const Question& q, const std::vector<float>& x, const std::vect
 }
 
 int main() {
+    ggml_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
     std::ostringstream about;
     about << "ggml " << ggml_version() << ", " << threads() << " threads, built with";
     auto device = ggml_backend_get_device(backend());

@@ -92,8 +92,13 @@ func (t Type) Code(x, scale float32) int8 {
 	if !(scale > 0) {
 		return 0
 	}
-	return int8(math.RoundToEven(float64(x / scale)))
+	return int8(math.Float32bits(x/scale + whole))
 }
+
+// whole is a number whose neighbours in f32 are the whole numbers around it: a
+// small number that is added to it is rounded to one of them, ties to even, and
+// stands in the low bits of the sum in two's complement.
+const whole = 3 << 22
 
 // Quantisable reports whether a weight can be stored as codes: it is finite, and
 // of a size that leaves room for what is computed on the way to it.
