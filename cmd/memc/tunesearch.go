@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"math"
 	"slices"
@@ -304,9 +305,12 @@ func neededPhases(times []phaseTime) []bool {
 // phaseTime is the seconds of each kernel, by text, in a phase of a round.
 type phaseTime map[string]float64
 
-// round runs all phases of all entries once from their start. results are the
-// outputs and states of all.
-func (c *contestant) round(results bool) (times []phaseTime, bits [][]byte, err error) {
+// seed is of the hashes that stand for results: a large model's are not kept.
+var seed = maphash.MakeSeed()
+
+// round runs all phases of all entries once from their start. bits are hashes of
+// the outputs and states of all, where they are asked for.
+func (c *contestant) round(results bool) (times []phaseTime, bits []uint64, err error) {
 	for _, r := range c.runs {
 		if err := r.session.Rewind(r.start); err != nil {
 			return nil, nil, err
@@ -332,7 +336,7 @@ func (c *contestant) round(results bool) (times []phaseTime, bits [][]byte, err 
 			times = append(times, took)
 			if results {
 				for _, o := range out {
-					bits = append(bits, o.Data)
+					bits = append(bits, maphash.Bytes(seed, o.Data))
 				}
 			}
 		}
@@ -346,7 +350,7 @@ func (c *contestant) round(results bool) (times []phaseTime, bits [][]byte, err 
 				return nil, nil, err
 			}
 			for _, name := range names {
-				bits = append(bits, tensors[name].Data)
+				bits = append(bits, maphash.Bytes(seed, tensors[name].Data))
 			}
 		}
 	}
@@ -366,13 +370,17 @@ var errOther = errors.New("the results are not those of the target's own sizes t
 // contest runs a program in turns with that of the target's own sizes until the
 // time is up, and gives what each changed kernel takes as a part of what it takes
 // there: 1 where it is not better in all rounds' middle, or slower in a phase. It
-// ends after a few rounds that make no kernel faster.
-func (t *tuner) contest(c *contestant, until time.Time) (map[string]float64, error) {
+// ends after a few rounds that make no kernel faster, and without a result where
+// the budget ends before these, unless it is the last.
+func (t *tuner) contest(c *contestant, until time.Time, last bool) (map[string]float64, error) {
 	var a, b [][]phaseTime
 	least := leastRounds
 	ratios := map[string]float64{}
 	for i := 0; i <= mostRounds && (i <= least || time.Now().Before(until)); i++ {
 		begin := time.Now()
+		if least == fewRounds && i > 1 && i <= least && !last && begin.After(t.deadline) {
+			return nil, nil // cut off by the budget: nothing is known
+		}
 		first, second := t.own, c
 		if i%2 == 1 {
 			first, second = c, t.own
@@ -386,7 +394,7 @@ func (t *tuner) contest(c *contestant, until time.Time) (map[string]float64, err
 			return nil, err
 		}
 		if i == 0 { // the first is the slowest
-			if !slices.EqualFunc(want, got, bytes.Equal) {
+			if !slices.Equal(want, got) {
 				return nil, errOther
 			}
 			continue
@@ -480,7 +488,7 @@ func (t *tuner) try(sizes memc.Sizes, until time.Time) error {
 	var ratios map[string]float64
 	if err == nil {
 		defer c.close()
-		ratios, err = t.contest(c, until)
+		ratios, err = t.contest(c, until, false)
 	}
 	if err != nil {
 		if t.app.ctx.Err() != nil {
@@ -535,7 +543,7 @@ func (t *tuner) confirm() error {
 	var ratios map[string]float64
 	if err == nil {
 		defer c.close()
-		ratios, err = t.contest(c, t.deadline)
+		ratios, err = t.contest(c, t.deadline, true)
 	}
 	if t.app.ctx.Err() != nil {
 		return t.app.ctx.Err()
