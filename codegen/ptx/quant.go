@@ -1,7 +1,6 @@
 package ptx
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/memc-lang/memc/ir/ints"
@@ -42,10 +41,6 @@ func (p *printer) loadQuantised(s *kernel.Load) {
 // group by group, as ir/elem's Scale and Code do; a thread has a whole group.
 func (p *printer) storeQuantised(s *kernel.Store) {
 	c, t := &p.c, s.Src
-	if s.Buf.Elem != kernel.Q8 {
-		c.fail(fmt.Errorf("storing %s is not printed for GPUs: keep these rows as q8, bf16 or f32 (%s)", s.Buf.Elem, s.Note))
-		return
-	}
 	code, scale, _ := s.Buf.Codes(s.Idx)
 	group := s.Buf.Elem.Group()
 	p.reach(t)

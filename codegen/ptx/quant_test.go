@@ -122,7 +122,7 @@ func TestQuantisedStore(t *testing.T) {
 		}
 	}
 	_, err := Print([]*kernel.Kernel{stored(t, kernel.Q4, 0)}, "sm_80")
-	if err == nil || !strings.Contains(err.Error(), "q4") {
+	if err == nil || !strings.Contains(err.Error(), "layer.spec:7") {
 		t.Errorf("%v", err)
 	}
 }
