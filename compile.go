@@ -226,7 +226,7 @@ func TilingOf(target string) passes.Tiling {
 	}
 	switch target {
 	case "avx512":
-		t.Rows, t.Cols = 56, 128
+		t.Rows, t.Cols = 112, 128
 	case "amx": // what lays out operands is shared by many rows
 		t.Rows, t.Cols, t.RecurRows, t.AttendQ = 128, 128, 128, 128
 	}

@@ -52,7 +52,7 @@ func (m *machine) slab(number int, in, out []Tensor) error {
 		if err != nil {
 			return err
 		}
-		copy(m.view(pe.Inputs[i].Buffer), piece)
+		m.team.move(m.view(pe.Inputs[i].Buffer), piece)
 	}
 	clear(memory.View[int64](m.barrier, 0, int(m.barrier.Len()/8)))
 	if m.times != nil {
@@ -68,7 +68,7 @@ func (m *machine) slab(number int, in, out []Tensor) error {
 		if err != nil {
 			return err
 		}
-		copy(piece, m.view(pe.Outputs[i].Buffer))
+		m.team.move(piece, m.view(pe.Outputs[i].Buffer))
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package runtime
 import (
 	goruntime "runtime"
 	"sync/atomic"
+
+	"github.com/memc-lang/memc/runtime/memory"
 )
 
 // walkCall is what the workers of one call share; addresses are of memory that
@@ -26,7 +28,9 @@ type team struct {
 	walk   uintptr
 	others []*worker
 	call   walkCall
-	args   [8]uintptr   // the caller's
+	args   [8]uintptr // the caller's
+	to     []byte     // nil: walk; else copy from
+	from   []byte
 	left   atomic.Int64 // workers that are not done with the call
 	asleep atomic.Bool  // the caller waits on done
 	done   chan struct{}
@@ -58,10 +62,40 @@ func newTeam(walk uintptr, workers int) *team {
 func (t *team) run() {
 	t.call.workers = int64(1 + len(t.others))
 	t.start()
-	callWalk(t.walk, &t.call, 0, &t.args)
+	t.part(0, &t.args)
 	for t.left.Load() != 0 { // again where a worker was late to wake the call before
 		t.rest()
 	}
+}
+
+// alone is how many bytes one worker copies faster than several do together.
+const alone = 1 << 18
+
+// move copies as copy does, with all workers where there is much to copy.
+func (t *team) move(to, from []byte) {
+	n := min(len(to), len(from))
+	to, from = to[:n], from[:n]
+	if n < alone || len(t.others) == 0 {
+		copy(to, from)
+		return
+	}
+	t.to, t.from = to, from
+	t.run()
+	t.to, t.from = nil, nil
+}
+
+// part is worker i's part of a call.
+func (t *team) part(i int, args *[8]uintptr) {
+	if t.to == nil {
+		callWalk(t.walk, &t.call, i, args)
+		return
+	}
+	n := len(t.from) / (1 + len(t.others)) &^ (memory.Align - 1)
+	end := n * (i + 1)
+	if i == len(t.others) {
+		end = len(t.from)
+	}
+	copy(t.to[n*i:end], t.from[n*i:end])
 }
 
 // rest returns when the other workers are done, or woke this one by mistake.
@@ -97,7 +131,7 @@ func (t *team) work(w *worker, i int) {
 		if t.quit {
 			return
 		}
-		callWalk(t.walk, &t.call, i, args)
+		t.part(i, args)
 		if t.left.Add(-1) == 0 && t.asleep.CompareAndSwap(true, false) {
 			t.done <- struct{}{}
 		}

@@ -93,7 +93,7 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 	}
 	wide := b.scratch
 	if r.elem != kernel.F32 {
-		wide = b.near(blockWide*2*lanes*4, span{b.pos, b.pos})
+		wide = b.near(blockK*wideRow, span{b.pos, b.pos})
 	}
 	keep := value.Value(constant.NewNull(bytePtr))
 	if scale != nil {
@@ -104,7 +104,13 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 		few := b.icmp(predicate[ints.Le], rows, c64(int64(b.machine.Micro[0].Rows)))
 		fetch = b.choose(few, r.next, fetch)
 	}
-	b.call(b.product(productKey{r.elem, r.perPanel}), a.ptr, c64(a.row), c64(a.step), r.ptr, c64(r.step), c64(r.panel),
+	height := int64(b.machine.Micro[0].Rows)
+	from, row, step, strip := a.ptr, value.Value(c64(a.row)), value.Value(c64(a.step)), value.Value(c64(height*a.row))
+	if c, ok := b.copies[copyKey{tile: lt, trans: lTrans}]; ok {
+		from, row, step = b.choose(c.made, c.ptr, from), b.choose(c.made, c64(4), row), b.choose(c.made, c64(4*height), step)
+		strip = b.choose(c.made, b.mul(depth, c64(4*height)), strip)
+	}
+	b.call(b.product(productKey{r.elem, r.perPanel}), from, row, step, strip, r.ptr, c64(r.step), c64(r.panel),
 		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc), keep, fetch, wide)
 }
 
@@ -151,8 +157,8 @@ func operands(s *kernel.Dot) (left, right *kernel.Tile, leftTrans, rightTrans bo
 	return s.A, s.B, s.TransA, s.TransB
 }
 
-// turnAhead transposes the operands of products in a loop that the loop does
-// not change, before the loop; several says whether it has more turns than one.
+// turnAhead lays out the operands of products in a loop that the loop does not
+// change, before the loop; several says whether it has more turns than one.
 func (b *block) turnAhead(loop *kernel.For, several value.Value) {
 	statements(loop.Body, func(s kernel.Stmt) {
 		d, ok := s.(*kernel.Dot)
@@ -166,6 +172,7 @@ func (b *block) turnAhead(loop *kernel.For, several value.Value) {
 		if _, t, _, trans := operands(d); b.steady(loop, t) {
 			b.right(t, trans)
 		}
+		b.stripsAhead(loop, d)
 	})
 }
 

@@ -62,6 +62,35 @@ func indices(v *kernel.Val) (es []*ints.Expr) {
 	return es
 }
 
+// firstOf is the first block of a share of a part's blocks. Shares are equal in
+// what the blocks cover: of the axis, before the last, whose length a call
+// decides, the last block may cover little.
+func (f *fn) firstOf(axes []kernel.Axis, sizes []value.Value, count, share, shares value.Value) value.Value {
+	part := func(all value.Value) value.Value { return f.bin(udiv, f.mul(all, share), shares) }
+	i := slices.IndexFunc(axes, func(a kernel.Axis) bool { r := a.Extent.Interval(f.ranges); return a.Step > 1 && r.Lo != r.Hi })
+	if i < 0 || i == len(axes)-1 {
+		return part(count)
+	}
+	var outer, inner value.Value = c64(1), c64(1)
+	for j, n := range sizes {
+		switch {
+		case j < i:
+			outer = f.mul(outer, n)
+		case j > i:
+			inner = f.mul(inner, n)
+		}
+	}
+	step := int64(axes[i].Step)
+	length := f.smax(f.int(axes[i].Extent), c64(0))
+	turn := f.smax(f.mul(length, inner), c64(1))
+	at := part(f.mul(outer, f.mul(length, inner)))
+	n, in := f.bin(udiv, at, turn), f.bin(urem, at, turn)
+	whole := f.smax(f.mul(c64(step), inner), c64(1))
+	row, rest := f.bin(udiv, in, whole), f.bin(urem, in, whole)
+	covered := f.smax(f.smin(c64(step), f.sub(length, f.mul(row, c64(step)))), c64(1))
+	return f.add(f.mul(f.add(f.mul(n, sizes[i]), row), inner), f.bin(udiv, rest, covered))
+}
+
 // grid runs blocks [from, to) of a part, the last axis running fastest. sizes
 // are the numbers of blocks along the axes.
 func (b *block) grid(axes []kernel.Axis, sizes []value.Value, from, to value.Value, body []kernel.Stmt) {
@@ -131,22 +160,26 @@ const nearWeights = 1 << 20
 // many weights as fit near; 0 where all do. A part's blocks go by in swaths that
 // wide, so that its other rows find the weights there.
 func (b *block) swath(axis kernel.Axis, body []kernel.Stmt) int64 {
-	bytes := int64(0)
-	// To split rows into parts again for each swath is dearer than weights from L3.
-	squared := map[*kernel.Tile]bool{}
+	bytes, extent := int64(0), axis.Extent.Interval(b.ranges)
+	// To lay out rows again for each swath is dearer than weights from L3.
+	laidOut, once := map[*kernel.Tile]bool{}, map[*kernel.Tile]bool{}
+	for _, s := range body {
+		if w, _ := effects(s); w != nil {
+			once[w] = true
+		}
+	}
 	statements(body, func(s kernel.Stmt) {
-		if d, ok := s.(*kernel.Dot); ok && b.machine.squared(d) {
-			_, right, _, _ := operands(d)
-			squared[right] = true
+		if d, ok := s.(*kernel.Dot); ok && (b.machine.squared(d) || b.machine.inStrips() && extent.Hi >= sharing) {
+			left, right, _, _ := operands(d)
+			laidOut[right] = laidOut[right] || once[left]
 		}
 	})
 	statements(body, func(s kernel.Stmt) {
-		if l, ok := s.(*kernel.Load); ok && l.Buf.Panel > 0 && (!squared[l.Dst] || l.Buf.Elem.Quantised()) && slices.ContainsFunc(l.Idx, func(e *ints.Expr) bool { return e.Has(axis.Var) }) {
+		if l, ok := s.(*kernel.Load); ok && l.Buf.Panel > 0 && (!laidOut[l.Dst] || l.Buf.Elem.Quantised()) && slices.ContainsFunc(l.Idx, func(e *ints.Expr) bool { return e.Has(axis.Var) }) {
 			_, k := l.Buf.Matrix()
 			bytes += l.Buf.Elem.Bytes(int64(l.Dst.Rows)*int64(l.Dst.Cols), k)
 		}
 	})
-	extent := axis.Extent.Interval(b.ranges)
 	if bytes == 0 || extent.Hi <= 0 || extent.Hi/int64(axis.Step)*bytes <= nearWeights {
 		return 0
 	}

@@ -10,10 +10,11 @@
 // share of each part, or, beside other launches, several smaller ones. What does not depend on a grid's last axis is computed once
 // for the neighbours along it. A tile lives in the worker's scratch memory in
 // rows padded to 16 elements (a tile of one column is a dense vector), or is a
-// view of a buffer where it is only read and the addresses allow it; tiles that
-// are never in use together share memory. Maps run in strips of 16 lanes with
+// view of a buffer where it is only read, or stored right after it is computed,
+// and the addresses allow it; tiles that are never in use together share memory. Maps run in strips of 16 lanes with
 // the whole expression in registers; those that follow each other on tiles of
-// one shape run together. Products run in register tiles, one chain
+// one shape run together. Products run in register tiles, whose rows of the left
+// operand lie in strips where many columns share them, one chain
 // of fused multiply-adds over k for each element, so that a result does not
 // depend on tile sizes, valid counts, views or workers; in matrix tiles the chain
 // is one of groups of 32, where the statement allows it. Nothing outside a
@@ -44,7 +45,7 @@ type Shape struct{ Rows, Vecs int }
 var AVX512 = Machine{
 	Name:     "avx512",
 	Features: []string{"avx", "avx2", "fma", "f16c", "bmi", "bmi2", "avx512f", "avx512vl", "avx512bw", "avx512dq"},
-	Micro:    []Shape{{14, 2}, {8, 2}, {4, 4}, {2, 8}, {1, 8}},
+	Micro:    []Shape{{14, 2}, {8, 2}, {7, 4}, {4, 4}, {2, 8}, {1, 8}},
 	Coded:    []Shape{{8, 2}, {4, 4}, {2, 4}, {1, 4}},
 	Scale:    true,
 	Bytes:    "avx512vnni",

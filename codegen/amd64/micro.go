@@ -17,7 +17,8 @@ import (
 // microKey names a register tile and the type of B in memory.
 type microKey struct {
 	Shape
-	elem kernel.Elem
+	elem  kernel.Elem
+	leave bool // what was read of B is left behind as f32
 }
 
 // micro is the function that computes one register tile:
@@ -26,7 +27,7 @@ type microKey struct {
 //	      b, bytes between its rows, k > 0, dst, bytes between its rows,
 //	      bytes between pairs of vectors of b, add to dst, what dst's rows are
 //	      multiplied by first or null, bytes from what is read of b to what is
-//	      fetched)
+//	      fetched, and, if it is left behind, where to, in rows of wideRow bytes)
 //
 // No stride is a constant, so that one function serves every product.
 func (m *module) micro(key microKey) *ir.Func {
@@ -37,8 +38,12 @@ func (m *module) micro(key microKey) *ir.Func {
 	pb, bStep, depth := ir.NewParam("b", bytePtr), ir.NewParam("b.step", i64), ir.NewParam("k", i64)
 	dst, dstRow := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64)
 	span, acc, keep, fetch := ir.NewParam("b.span", i64), ir.NewParam("acc", bit), ir.NewParam("keep", bytePtr), ir.NewParam("fetch", i64)
-	f := m.newFunc(fmt.Sprintf("memc.dot%dx%d.%s", key.Rows, key.Vecs*lanes, key.elem), types.Void,
-		pa, aRow, aStep, pb, bStep, depth, dst, dstRow, span, acc, keep, fetch)
+	name, params := fmt.Sprintf("memc.dot%dx%d.%s", key.Rows, key.Vecs*lanes, key.elem), []*ir.Param{pa, aRow, aStep, pb, bStep, depth, dst, dstRow, span, acc, keep, fetch}
+	wide := ir.NewParam("wide", bytePtr)
+	if key.leave {
+		name, params = name+".wide", append(params, wide)
+	}
+	f := m.newFunc(name, types.Void, params...)
 	f.private()
 	m.micros[key] = f.f
 	rows, vecs, size := key.Rows, key.Vecs, int64(key.elem.Size())
@@ -78,6 +83,9 @@ func (m *module) micro(key microKey) *ir.Func {
 		heads = append(heads, f.at(pa, f.mul(aRow, c64(int64(r)))))
 		steps = append(steps, aStep)
 	}
+	if key.leave {
+		heads, steps = append(heads, wide), append(steps, c64(wideRow))
+	}
 	spans := []value.Value{c64(0)}
 	for v := 2; v < vecs; v += 2 {
 		spans = append(spans, f.mul(span, c64(int64(v/2))))
@@ -89,6 +97,9 @@ func (m *module) micro(key microKey) *ir.Func {
 				f.prefetch(f.at(f.at(p[0], spans[v/2]), c64(int64(v%2)*lanes*size)), fetch)
 			}
 			b[v] = f.widened(f.load(vectorOf(key.elem), f.at(p[0], spans[v/2]), c64(int64(v%2)*lanes*size)))
+			if key.leave {
+				f.store(b[v], p[len(p)-1], c64(int64(v)*lanes*4))
+			}
 		}
 		next := make([]value.Value, rows*vecs)
 		for r := range rows {

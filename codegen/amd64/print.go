@@ -118,11 +118,11 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 		// Blocks of one part cost about the same, those of two parts may not: every
 		// part is shared out by itself, beginning with another worker each time.
 		share := f.bin(urem, f.add(worker, c64(int64(i))), workers)
-		from := f.bin(udiv, f.mul(counts[i], share), workers)
-		to := f.bin(udiv, f.mul(counts[i], f.add(share, c64(1))), workers)
+		from := f.firstOf(p.Grid, sizes[i], counts[i], share, workers)
+		to := f.firstOf(p.Grid, sizes[i], counts[i], f.add(share, c64(1)), workers)
 		body := rowOf(p)
 		b := &block{fn: f, bufs: at, scratch: scratch, shape: shape, entry: f.cur, uses: usages(body), lives: lifetimes(body),
-			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, copies: map[squareCopy]copied{}, fixed: map[*kernel.Tile]fixed{}, written: map[*kernel.Tile]bool{}}
+			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, copies: map[copyKey]copied{}, fixed: map[*kernel.Tile]fixed{}, written: map[*kernel.Tile]bool{}}
 		b.grid(p.Grid, sizes[i], from, to, body)
 		scratchBytes = max(scratchBytes, b.settle())
 	}
@@ -216,7 +216,7 @@ func (b *block) wrote(s kernel.Stmt) {
 // forget drops the copies of a tile.
 func (b *block) forget(t *kernel.Tile) {
 	delete(b.turns, t)
-	maps.DeleteFunc(b.copies, func(c squareCopy, _ copied) bool { return c.tile == t })
+	maps.DeleteFunc(b.copies, func(c copyKey, _ copied) bool { return c.tile == t })
 }
 
 // positions is the number of positions that statements take: those that are
@@ -251,6 +251,13 @@ func (b *block) within(body []kernel.Stmt, emit func()) {
 func (b *block) plain(s kernel.Stmt, after []kernel.Stmt) {
 	if l, ok := s.(*kernel.Load); ok && b.view(l, after) {
 		b.note(firstLine(s) + " (a view)")
+		return
+	}
+	if d, ok := s.(*kernel.Dot); ok {
+		b.resultView(d, after)
+	}
+	if st, ok := s.(*kernel.Store); ok && b.places[st.Src].stored {
+		b.note(firstLine(s) + " (done)")
 		return
 	}
 	b.note(firstLine(s))

@@ -12,17 +12,16 @@ import (
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
-// The loops of a product over register tiles. A tile's rows of A stay in the
-// nearest cache while B's columns go by in one sequence; rows enough to share it
-// get a widened copy of a B that is not f32.
+// The loops of a product over register tiles. A tile's rows of A stay near while
+// B's columns go by in one sequence; of a B that is not f32 the first tile leaves
+// a widened copy to those of other rows.
 
 // blockK is how many steps of k a tile takes before the next one: a tile's rows
-// of A should stay in the nearest cache while B's columns go by.
+// of A, and B's columns for all rows, should stay in L2.
 const blockK = 1024
 
-// blockWide is blockK where B is widened first: so many rows of two vectors fill
-// two thirds of the nearest cache.
-const blockWide = 256
+// wideRow is the bytes of a row of a widened copy of B: two vectors.
+const wideRow = 2 * lanes * 4
 
 // ahead is how many steps of k B is fetched before its use: it comes from L2, in
 // one sequence, which the processor's own prefetching follows too late. Few rows
@@ -40,11 +39,12 @@ type productKey struct {
 // product is the function that computes a product of operands in place:
 //
 //	product(a, bytes between its rows, bytes between its columns,
+//	        bytes between its strips of as many rows as the tallest register tile has,
 //	        b, bytes between its rows, bytes between its panels, k,
 //	        dst, bytes between its rows, rows, vectors of columns, add to dst,
 //	        what dst's rows are multiplied by first or null,
 //	        bytes from what is read of b to what is fetched,
-//	        room for blockWide rows of two vectors unless b is f32)
+//	        room for blockK rows of two widened vectors unless b is f32)
 func (m *module) product(key productKey) *ir.Func {
 	if f := m.products[key]; f != nil {
 		return f
@@ -52,14 +52,16 @@ func (m *module) product(key productKey) *ir.Func {
 	p := product{key: key}
 	param := func(name string, t types.Type) *ir.Param { return ir.NewParam(name, t) }
 	pa, pb, dst := param("a", bytePtr), param("b", bytePtr), param("dst", bytePtr)
-	aRow, aStep, bStep, bPanel := param("a.row", i64), param("a.step", i64), param("b.step", i64), param("b.panel", i64)
+	aRow, aStep, aStrip := param("a.row", i64), param("a.step", i64), param("a.strip", i64)
+	bStep, bPanel := param("b.step", i64), param("b.panel", i64)
 	depth, dstRow, rows, vecs, acc := param("k", i64), param("dst.row", i64), param("rows", i64), param("vecs", i64), param("acc", bit)
 	keep, fetch, wide := param("keep", bytePtr), param("fetch", i64), param("wide", bytePtr)
 	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d", key.elem, key.perPanel*lanes), types.Void,
-		pa, aRow, aStep, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc, keep, fetch, wide)
+		pa, aRow, aStep, aStrip, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc, keep, fetch, wide)
 	f.private()
 	m.products[key] = f.f
-	p.fn, p.aRow, p.aStep, p.bStep, p.bPanel, p.dst, p.dstRow, p.rows, p.vecs = f, aRow, aStep, bStep, bPanel, dst, dstRow, rows, vecs
+	p.fn, p.aRow, p.aStep, p.aStrip, p.bStep, p.bPanel = f, aRow, aStep, aStrip, bStep, bPanel
+	p.dst, p.dstRow, p.rows, p.vecs = dst, dstRow, rows, vecs
 	p.fetch = fetch
 
 	p.from = c64(0)
@@ -74,10 +76,10 @@ func (m *module) product(key productKey) *ir.Func {
 			tiles()
 		})
 	}
-	// Rows enough to share it are worth a widened copy of B.
+	// Two tiles of rows are enough to share a widened copy of B.
 	if tall := int64(2 * m.machine.Micro[0].Rows); key.elem != kernel.F32 && key.perPanel%2 == 0 {
 		p.from = f.merge(f.icmp(predicate[ints.Le], c64(tall), rows), func() value.Value {
-			piece(c64(blockWide), func() { p.wideTiles(wide) })
+			piece(c64(blockK), func() { p.wideTiles(wide) })
 			return f.bin(and, vecs, c64(-2))
 		}, c64(0))
 	}
@@ -104,37 +106,46 @@ func (f *fn) nothing(depth, acc, dst, dstRow, rows, vecs value.Value) {
 type product struct {
 	*fn
 	key                                 productKey
-	a, aRow, aStep, b, bStep, bPanel    value.Value
+	a, aRow, aStep, aStrip              value.Value
+	b, bStep, bPanel                    value.Value
 	depth, dst, dstRow, rows, vecs, acc value.Value
 	from                                value.Value // the first vector of columns
 	keep                                value.Value // scales of rows, or null
 	fetch                               value.Value // bytes to what is fetched of b
 }
 
-// wideTiles covers pairs of vectors of columns with register tiles that read a
-// copy of B, widened.
+// wideTiles covers pairs of vectors of columns. The first register tile of each
+// leaves a widened copy of B to those of the other rows.
 func (p *product) wideTiles(wide value.Value) {
-	size := int64(p.key.elem.Size())
+	tallest := p.machine.Micro[0]
 	p.count(c64(0), p.bin(and, p.vecs, c64(-2)), 2, func(v value.Value) {
-		right := p.column(v)
-		p.count(c64(0), p.depth, 1, func(k value.Value) {
-			row, to := p.at(right, p.mul(k, p.bStep)), p.at(wide, p.mul(k, c64(2*lanes*4)))
-			p.prefetch(row, p.mul(p.bStep, c64(4*ahead)))
-			for i := range int64(2) {
-				p.store(p.widened(p.load(vectorOf(p.key.elem), row, c64(i*lanes*size))), to, c64(i*lanes*4))
-			}
-		})
 		dst := p.at(p.dst, p.mul(v, c64(lanes*4)))
+		for w := 0; w < 2; w += tallest.Vecs {
+			side := c64(int64(w) * lanes * 4)
+			first := p.micro(microKey{tallest, p.key.elem, true})
+			p.call(first, p.a, p.aRow, p.aStep, p.column(p.add(v, c64(int64(w)))), p.bStep, p.depth, p.at(dst, side), p.dstRow, c64(0), p.acc, p.keep, p.fetch, p.at(wide, side))
+		}
 		p.bands(func(s Shape, from, to value.Value) {
-			micro := p.micro(microKey{Shape{s.Rows, min(s.Vecs, 2)}, kernel.F32})
+			if s == tallest {
+				from = c64(int64(s.Rows))
+			}
+			micro := p.micro(microKey{Shape: Shape{s.Rows, min(s.Vecs, 2)}, elem: kernel.F32})
 			for w := 0; w < 2; w += min(s.Vecs, 2) {
+				side := c64(int64(w) * lanes * 4)
 				p.count(from, to, int64(s.Rows), func(r value.Value) {
-					p.call(micro, p.at(p.a, p.mul(r, p.aRow)), p.aRow, p.aStep, p.at(wide, c64(int64(w)*lanes*4)), c64(2*lanes*4), p.depth,
-						p.at(p.at(dst, c64(int64(w)*lanes*4)), p.mul(r, p.dstRow)), p.dstRow, c64(0), p.acc, p.keepAt(r), c64(0))
+					p.call(micro, p.left(r), p.aRow, p.aStep, p.at(wide, side), c64(wideRow), p.depth, p.at(p.at(dst, side), p.mul(r, p.dstRow)), p.dstRow, c64(0), p.acc, p.keepAt(r), c64(0))
 				})
 			}
 		})
 	})
+}
+
+// left is where row r of A begins.
+func (p *product) left(r value.Value) value.Value {
+	height := int64(p.machine.Micro[0].Rows)
+	q, _ := p.floorDivConst(r, height, true, false)
+	_, in := p.floorDivConst(r, height, true, true)
+	return p.at(p.a, p.add(p.mul(q, p.aStrip), p.mul(in, p.aRow)))
 }
 
 // keepAt is where the scales of the rows from r on are; null where there are none.
@@ -170,7 +181,7 @@ func (p *product) tiles() {
 }
 
 // band covers rows [from, to) with register tiles of one height, the widest
-// first. The tile's rows of A stay in the nearest cache while B's columns go by.
+// first. The tile's rows of A stay near while B's columns go by.
 func (p *product) band(s Shape, from, to value.Value) {
 	v := p.from
 	for w := s.Vecs; w > 0; w /= 2 {
@@ -183,10 +194,10 @@ func (p *product) band(s Shape, from, to value.Value) {
 			span = c64(2 * lanes * int64(p.key.elem.Size()))
 		}
 		end := p.add(p.from, p.bin(and, p.sub(p.vecs, p.from), c64(-int64(w))))
-		micro := p.micro(microKey{Shape{s.Rows, w}, p.key.elem})
+		micro := p.micro(microKey{Shape: Shape{s.Rows, w}, elem: p.key.elem})
 		first := v
 		p.count(from, to, int64(s.Rows), func(r value.Value) {
-			left, dst, keep := p.at(p.a, p.mul(r, p.aRow)), p.at(p.dst, p.mul(r, p.dstRow)), p.keepAt(r)
+			left, dst, keep := p.left(r), p.at(p.dst, p.mul(r, p.dstRow)), p.keepAt(r)
 			p.count(first, end, int64(w), func(v value.Value) {
 				p.call(micro, left, p.aRow, p.aStep, p.column(v), p.bStep, p.depth, p.at(dst, p.mul(v, c64(lanes*4))), p.dstRow, span, p.acc, keep, p.fetch)
 			})

@@ -22,6 +22,10 @@ import (
 // codes in registers, once; for many, a piece of the columns is first written
 // out as f32 in the nearest cache.
 
+// pieceK is how many steps of k are written out at a time: so many rows of two
+// vectors fill two thirds of the nearest cache.
+const pieceK = 256
+
 // quantAhead is how many groups of a panel are fetched before their use.
 const quantAhead = 2
 
@@ -113,7 +117,7 @@ func (b *block) quantised(t *kernel.Tile, trans bool, a left, r right, depth val
 		b.call(b.fixedProduct(quantKey{elem: r.elem, perPanel: r.perPanel}), x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(acc))
 		return
 	}
-	piece := b.near(blockWide*2*lanes*4, span{b.pos, b.pos})
+	piece := b.near(pieceK*wideRow, span{b.pos, b.pos})
 	key := quantKey{elem: r.elem, perPanel: r.perPanel}
 	b.call(b.quantProduct(key), a.ptr, c64(a.row), c64(a.step), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(acc), piece)
 }
@@ -163,8 +167,8 @@ func (m *module) quantProduct(key quantKey) *ir.Func {
 		spell := m.spell(key)
 		pieces := func(from, to value.Value, width int) {
 			f.count(from, to, int64(width), func(v value.Value) {
-				f.count(c64(0), depth, blockWide, func(k value.Value) {
-					n := f.smin(f.sub(depth, k), c64(blockWide))
+				f.count(c64(0), depth, pieceK, func(k value.Value) {
+					n := f.smin(f.sub(depth, k), c64(pieceK))
 					q, _ := f.floorDivConst(k, int64(key.elem.Group()), true, false)
 					block := f.mul(q, c64(key.blockBytes()))
 					first, _ := f.columns(key, pb, bPanel, v)

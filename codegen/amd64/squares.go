@@ -44,11 +44,12 @@ func pairingOf(s *kernel.Dot, e kernel.Elem) pairing {
 	return pairing{3, partsOf(e)}
 }
 
-// squareCopy names a copy of a tile in squares.
-type squareCopy struct {
-	tile  *kernel.Tile
-	right bool
-	parts int
+// copyKey names a copy of a product's operand: in squares, or, of no parts, in
+// strips.
+type copyKey struct {
+	tile         *kernel.Tile
+	right, trans bool
+	parts        int
 }
 
 // copied is a copy, and whether it has been made.
@@ -60,7 +61,7 @@ const mostReady = 1 << 20
 
 // leftReady gives a left operand in squares.
 func (b *block) leftReady(t *kernel.Tile, trans bool, parts int) value.Value {
-	key := squareCopy{t, false, parts}
+	key := copyKey{t, false, trans, parts}
 	if v, ok := b.copies[key]; ok {
 		return v.ptr
 	}
@@ -87,7 +88,7 @@ func (b *block) leftReady(t *kernel.Tile, trans bool, parts int) value.Value {
 
 // rightReady puts a right operand in squares, where made holds.
 func (b *block) rightReady(t *kernel.Tile, trans bool, parts int, made value.Value) {
-	key := squareCopy{t, true, parts}
+	key := copyKey{t, true, trans, parts}
 	if _, ok := b.copies[key]; ok {
 		return
 	}
@@ -172,7 +173,7 @@ func (b *block) squareDotStmt(s *kernel.Dot, d place, rows, vecs, depth value.Va
 	}
 	// A copy may have been made ahead.
 	fresh := value.Value(constant.True)
-	if ready, ok := b.copies[squareCopy{rt, true, pair.right}]; ok {
+	if ready, ok := b.copies[copyKey{rt, true, rTrans, pair.right}]; ok {
 		b.when(ready.made, func() {
 			several(func() {
 				compute(squareKey{pairing: pair, ready: true, perPanel: 2}, right{ptr: ready.ptr}, c64(0), c64(0))

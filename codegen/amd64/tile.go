@@ -17,6 +17,7 @@ type place struct {
 	row, col int64
 	panel    *panel
 	next     value.Value // bytes from a view to that of the loop's next turn; may be nil
+	stored   bool        // in the buffer that the tile is stored to
 }
 
 // panel is the layout of a matrix stored in panels: element (k, n) is at
@@ -147,7 +148,7 @@ type block struct {
 	places  map[*kernel.Tile]place
 	turns   map[*kernel.Tile]right // copies of tiles, transposed, that are up to date
 	fixed   map[*kernel.Tile]fixed // left operands in whole numbers, for the loop that is emitted
-	copies  map[squareCopy]copied  // copies in squares that are up to date
+	copies  map[copyKey]copied     // copies in squares or strips that are up to date
 	written map[*kernel.Tile]bool  // by a statement that every path here has passed
 	ahead   map[string]*ints.Expr  // what becomes of variables in the next turn of a loop whose loads run ahead
 	pieces  []piece

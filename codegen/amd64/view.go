@@ -75,6 +75,24 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 	return true
 }
 
+// resultView has a product write its result where the next statement stores it,
+// if that is all that happens to the result and it has whole vectors alone. The
+// stores then run beside the next multiply-adds.
+func (b *block) resultView(d *kernel.Dot, after []kernel.Stmt) {
+	t := d.Dst
+	u := b.uses[t]
+	if len(after) == 0 || u.writes != 1 || len(u.reads) != 1 || t.Cols%lanes != 0 || t.ValidCols != nil {
+		return
+	}
+	s, ok := after[0].(*kernel.Store)
+	if !ok || s.Src != t || !s.Buf.Write || s.Buf.Elem != kernel.F32 || s.Buf.Panel > 0 {
+		return
+	}
+	if a, ok := affineOf(b.offset(s.Buf, s.Idx)); ok && a.col == 1 {
+		b.places[t] = place{ptr: b.at(b.bufs[s.Buf], b.mul(b.int(a.rest), c64(4))), elem: kernel.F32, row: a.row * 4, col: 4, stored: true}
+	}
+}
+
 // panelView is view for a buffer in panels: only as a right operand, one index
 // being n, the other k.
 func (b *block) panelView(l *kernel.Load) bool {
