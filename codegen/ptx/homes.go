@@ -148,7 +148,7 @@ func (p *placer) passing() {
 		}
 		l, loads := us[0].s.(*kernel.Load)
 		m, maps := us[1].s.(*kernel.Map)
-		if !loads || !maps || l.Gather != nil || m.Dst.Rows != t.Rows || m.Dst.Cols != t.Cols || !p.follows(t, us[0]) {
+		if !loads || !maps || us[1].write || l.Gather != nil || m.Dst.Rows != t.Rows || m.Dst.Cols != t.Cols || !p.follows(t, us[0]) {
 			continue
 		}
 		p.at[t] = place{home: atSource, elem: l.Buf.Elem, values: l.Buf.Elem, copies: 1, load: l}
