@@ -404,6 +404,16 @@ func rowSize(o *plan.Port) int64 {
 	return n
 }
 
+// need is how many rows a growing state has for the described slab: it never
+// becomes shorter.
+func (c *course) need(s *state) (int64, error) {
+	need, err := c.desc.Value(s.grow)
+	if err != nil {
+		return 0, fmt.Errorf("the state %s: %w", c.plan.Buffers[s.buffer].Name, err)
+	}
+	return max(need, s.rows), nil
+}
+
 // growStates makes room for what the described call needs.
 func (c *course) growStates(m hand) error {
 	for i := range c.states {
@@ -411,18 +421,16 @@ func (c *course) growStates(m hand) error {
 		if s.grow == nil {
 			continue
 		}
-		need, err := c.desc.Value(s.grow)
+		need, err := c.need(s)
 		if err != nil {
-			return fmt.Errorf("the state %s: %w", c.plan.Buffers[s.buffer].Name, err)
+			return err
 		}
-		if need > s.rows {
-			if need > s.room {
-				if err := m.reserve(i, need); err != nil {
-					return err
-				}
+		if need > s.room {
+			if err := m.reserve(i, need); err != nil {
+				return err
 			}
-			s.rows = need
 		}
+		s.rows = need
 	}
 	return nil
 }

@@ -214,15 +214,13 @@ func (c *course) stride(ctx context.Context, pos int64) error {
 func (c *course) needed() ([]int64, error) {
 	rows := make([]int64, len(c.states))
 	for i := range c.states {
-		s := &c.states[i]
-		if s.grow == nil {
+		if c.states[i].grow == nil {
 			continue
 		}
-		need, err := c.desc.Value(s.grow)
-		if err != nil {
-			return nil, fmt.Errorf("the state %s: %w", c.plan.Buffers[s.buffer].Name, err)
+		var err error
+		if rows[i], err = c.need(&c.states[i]); err != nil {
+			return nil, err
 		}
-		rows[i] = max(need, s.rows)
 	}
 	return rows, nil
 }
