@@ -237,7 +237,7 @@ func (b *block) dot(n *ir.Node, rd, cd string) *kernel.Tile {
 	left, swappedA := b.operand(x, rd, over, false)
 	right, swappedB := b.operand(y, over, cd, true)
 	s := &kernel.Dot{Dst: dst, A: left, B: right, TransA: swappedA, TransB: swappedB, Acc: acc, Group: b.group(n), Note: note(n)}
-	if s.Group > 0 {
+	if dimOf(y, over).Static() { // sums over rows are not rounded
 		s.Operands = b.sc.lw.operands(y)
 	}
 	b.emit(p, s)
