@@ -2,7 +2,9 @@ package ir
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/memc-lang/memc/ir/elem"
@@ -203,24 +205,58 @@ func (b *Builder) make(op string, attr Attr, body *Region, args []*Node) (*Node,
 	return n, nil
 }
 
-// key is a text that two nodes share exactly when they are the same value.
+// key is a text that two nodes share exactly when they are the same value: op,
+// attributes and operands, each word with its length. It is made for every node
+// of every pass, so it is put together without package fmt where it can be.
 func (n *Node) key() string {
-	var s strings.Builder
-	a := n.Attr
-	fmt.Fprintf(&s, "%s|%s|%v|%v|%s|%d|%s|%d|%d|%v|%v|%v|%v|%s|%v|%p|%s|", n.Op.Name, a.Name, a.Value, a.Over, a.Elem, len(a.Dims), a.Dim, a.Start, a.Size, a.Ints, a.Floats, a.Linear, a.Cap, a.Init, a.Keep, a.Clock, n.Type)
-	for _, d := range n.Type.Dims {
-		fmt.Fprintf(&s, "%p,", d.Clock)
+	a := &n.Attr
+	key := make([]byte, 0, 256)
+	number := func(x int64) { key = append(strconv.AppendInt(key, x, 10), ' ') }
+	word := func(s string) { number(int64(len(s))); key = append(key, s...) }
+	word(n.Op.Name)
+	word(a.Name)
+	number(int64(math.Float64bits(a.Value)))
+	number(int64(len(a.Over)))
+	for _, s := range a.Over {
+		word(s)
 	}
+	number(int64(a.Elem))
+	word(a.Dim)
+	number(int64(a.Start))
+	number(int64(a.Size))
+	number(int64(len(a.Ints)))
+	for _, x := range a.Ints {
+		number(x)
+	}
+	number(int64(len(a.Floats)))
+	for _, x := range a.Floats {
+		number(int64(math.Float64bits(x)))
+	}
+	number(int64(math.Float64bits(a.Cap)))
 	if a.Where != nil {
-		s.WriteString(a.Where.String())
+		word(a.Where.String())
 	}
+	if a.Linear || a.Init != (Init{}) || a.Keep != (Keep{}) || a.Clock != nil || n.Body != nil {
+		key = fmt.Appendf(key, "%v %v %v %p %p ", a.Linear, a.Init, a.Keep, a.Clock, n.Body)
+	}
+	key = append(key, '|')
+	number(int64(len(a.Dims)))
+	number(int64(n.Type.Elem))
+	for _, d := range n.Type.Dims {
+		word(d.Name)
+		number(int64(d.Size))
+		switch {
+		case d.Clock != nil:
+			key = fmt.Appendf(key, "%p %v ", d.Clock, d.Past)
+		case d.Len != nil:
+			word(d.Len.String())
+		}
+	}
+	key = append(key, '|')
 	for _, x := range n.Args {
-		fmt.Fprintf(&s, "|%d", x.ID)
+		number(int64(x.ID))
 	}
-	if n.Body != nil {
-		fmt.Fprintf(&s, "|%p", n.Body)
-	}
-	return s.String()
+	return string(key)
 }
 
 // Postorder lists every node that roots depend on, arguments first, each once,

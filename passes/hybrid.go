@@ -38,6 +38,7 @@ const (
 // where that saves time.
 func (f *fuser) hybrids(g *ir.Graph, which Hybrid) {
 	taken := map[*ir.Node]bool{}
+	costs := &callCosts{g: g}
 	for i, s := range f.order {
 		if s.Op.Name != "scan" || len(s.Body.Groups) != 1 || s.Body.Groups[0].Kind != "recur" {
 			continue
@@ -64,7 +65,7 @@ func (f *fuser) hybrids(g *ir.Graph, which Hybrid) {
 		c, from := f.group[s], 1
 		if which == Chosen {
 			var worth bool
-			if from, worth, c.why = f.gain(g, s, found); !worth {
+			if from, worth, c.why = f.gain(costs, s, found); !worth {
 				continue
 			}
 		}
@@ -84,16 +85,16 @@ func depends(n, on *ir.Node) bool { return slices.Contains(ir.Postorder(n), on) 
 // beside them is work for those. Neither the longest chain of launches nor the
 // longest block becomes shorter. Where nobody waits, both are worth one launch
 // (from is 0) if its blocks load rows once for both.
-func (f *fuser) gain(g *ir.Graph, scan, attend *ir.Node) (from int, worth bool, why string) {
+func (f *fuser) gain(costs *callCosts, scan, attend *ir.Node) (from int, worth bool, why string) {
 	size := int64(scan.Body.Clock.Size)
 	pos := (deepRow + size - 1) / size * size
 	var calls [2][]work
 	for i, rows := range []int64{manyRows, 1} {
-		_, nodes, adding, err := g.Costs(pos, rows)
-		if err != nil {
-			return 0, false, "apart: the work is not known: " + err.Error()
+		c := costs.of(pos, rows)
+		if c.err != nil {
+			return 0, false, "apart: the work is not known: " + c.err.Error()
 		}
-		calls[i] = append(f.scanWork(scan.Body, pos, rows, nodes, adding), f.attendWork(attend, rows, nodes[attend].Flops))
+		calls[i] = append(f.scanWork(scan.Body, pos, rows, c.nodes, c.adding), f.attendWork(attend, rows, c.nodes[attend].Flops))
 	}
 	least := 1.0
 	for w := int64(2); w <= mostWorkers; w++ {
@@ -108,6 +109,31 @@ func (f *fuser) gain(g *ir.Graph, scan, attend *ir.Node) (from int, worth bool, 
 		return 0, true, fmt.Sprintf("in one launch, which loads %d bytes a row once instead of twice", q.Elem.Bytes(int64(q.Dims[1].Size)*int64(q.Dims[2].Size), int64(q.Dims[2].Size)))
 	}
 	return 0, false, fmt.Sprintf("apart: together would take %.2f of the time at best, with up to %d workers", least, mostWorkers)
+}
+
+// callCosts counts each call of a graph once: the layers of a deep one ask for the
+// same.
+type callCosts struct {
+	g    *ir.Graph
+	seen map[[2]int64]*callCost // by position and rows
+}
+
+type callCost struct {
+	nodes, adding map[*ir.Node]ir.Cost
+	err           error
+}
+
+func (c *callCosts) of(pos, rows int64) *callCost {
+	key := [2]int64{pos, rows}
+	if c.seen[key] == nil {
+		if c.seen == nil {
+			c.seen = map[[2]int64]*callCost{}
+		}
+		k := &callCost{}
+		_, k.nodes, k.adding, k.err = c.g.Costs(pos, rows)
+		c.seen[key] = k
+	}
+	return c.seen[key]
 }
 
 // work is launches of one kernel: so many, each of so many blocks that cost about

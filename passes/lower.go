@@ -46,18 +46,26 @@ type Options struct {
 // Lower turns entry points that went through the passes into one plan and its
 // kernels. Entries share states by name.
 func Lower(entries []*ir.Graph, o Options) (*Program, error) {
-	p, texts, err := lower(entries, o, nil)
+	var fused []*ir.Graph
+	for _, g := range entries {
+		f, err := fuseFor(g, o.Tiling, o.Fuse, o.Hybrid)
+		if err != nil {
+			return nil, err
+		}
+		fused = append(fused, f)
+	}
+	p, texts, err := lower(fused, o, nil)
 	if err != nil || o.Choose == nil {
 		return p, err
 	}
-	p, _, err = lower(entries, o, texts)
+	p, _, err = lower(fused, o, texts)
 	return p, err
 }
 
-// lower gives the program and the text of each kernel in the order in which they
+// lower gives the program of fused entry points and the text of each kernel in the order in which they
 // are built, which does not depend on tile sizes. With these texts it asks
 // o.Choose for the sizes of each.
-func lower(entries []*ir.Graph, o Options, texts []string) (p *Program, built []string, err error) {
+func lower(fused []*ir.Graph, o Options, texts []string) (p *Program, built []string, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			if e, ok := r.(lowerError); ok {
@@ -82,14 +90,8 @@ func lower(entries []*ir.Graph, o Options, texts []string) (p *Program, built []
 	}
 	lw.slot("pos", nil)
 	lw.slot("n", nil)
-	var fused []*ir.Graph
-	for _, g := range entries {
-		f, err := fuseFor(g, o.Tiling, o.Fuse, o.Hybrid)
-		if err != nil {
-			return nil, nil, err
-		}
-		fused = append(fused, f)
-		lw.choosePanels(f)
+	for _, g := range fused {
+		lw.choosePanels(g)
 	}
 	for _, g := range fused {
 		lw.entry(g)
