@@ -211,17 +211,20 @@ func (b *block) operand(n *ir.Node, rd, cd string, right bool) (t *kernel.Tile, 
 	return b.tile(n, rd, cd), false
 }
 
-// dot: a product of tiles, or row by row where both operands have the rows.
+// dot: a product of tiles; row by row where both operands have the rows; element
+// by element where the summed dimension has one element.
 func (b *block) dot(n *ir.Node, rd, cd string) *kernel.Tile {
 	over := n.Attr.Over[0]
 	x, y := terms(n)[0], terms(n)[1]
+	if !b.has(x, over) {
+		t := b.fresh(n, rd, cd)
+		b.emit(b.phaseOf(n), &kernel.Map{Dst: t, Expr: kernel.F(kernel.Mul, b.value(x, rd, cd), b.value(y, rd, cd)), Note: note(n)})
+		return t
+	}
 	for _, d := range []string{rd, cd} {
 		if b.has(x, d) && b.has(y, d) {
 			return b.rowwise(n, rd, cd)
 		}
-	}
-	if !b.has(x, over) || !b.has(y, over) { // one term: the summed dimension has one element
-		return b.rowwise(n, rd, cd)
 	}
 	if b.has(x, cd) || b.has(y, rd) {
 		x, y = y, x
@@ -311,10 +314,6 @@ func (b *block) rowSum(n *ir.Node, rd, cd string) *kernel.Tile {
 // element, then a sum.
 func (b *block) rowwise(n *ir.Node, rd, cd string) *kernel.Tile {
 	over := n.Attr.Over[0]
-	k := over
-	if !b.has(n.Args[0], over) && !b.has(n.Args[1], over) {
-		k = ""
-	}
 	if over == b.seq && b.seq != "" {
 		fail(n, "internal: a row-wise product over the walked dimension")
 	}
@@ -322,21 +321,11 @@ func (b *block) rowwise(n *ir.Node, rd, cd string) *kernel.Tile {
 	if row == "" {
 		row = cd
 	}
-	size, valid := 1, (*ints.Expr)(nil)
-	x := n.Args[0]
-	if x.Type.Find(over) < 0 {
-		x = n.Args[1]
-	}
-	if k != "" {
-		size, valid = b.span(dimOf(x, over))
-	}
-	rows, vr := 1, (*ints.Expr)(nil)
-	if row != "" {
-		rows, vr = b.span(dimOf(n, row))
-	}
+	size, valid := b.span(dimOf(n.Args[0], over))
+	rows, vr := b.span(dimOf(n, row))
 	prod := b.k.tile(elem.F32, rows, size, vr, valid)
 	p := b.phaseOf(n)
-	b.emit(p, &kernel.Map{Dst: prod, Expr: kernel.F(kernel.Mul, b.value(n.Args[0], row, k), b.value(n.Args[1], row, k)), Note: note(n)})
+	b.emit(p, &kernel.Map{Dst: prod, Expr: kernel.F(kernel.Mul, b.value(n.Args[0], row, over), b.value(n.Args[1], row, over)), Note: note(n)})
 	col := b.k.tile(elem.F32, rows, 1, vr, nil)
 	b.emit(p, &kernel.Reduce{Dst: col, Src: prod, Op: kernel.Sum, Note: note(n)})
 	if cd == "" {
