@@ -100,7 +100,7 @@ var arrows = []struct{ from, to, why string }{
 	{"runtime/cuda/cudatest", "runtime/... codegen/ptx/sim", "a GPU for tests is the simulator behind the driver's interface"},
 	{"runtime", "runtime/... ir/plan", "a program that runs needs the plan and no compiler"},
 	{"runtime/...", "runtime/...", "the parts of the runtime know nothing of the compiler"},
-	{"gen", "ir/plan runtime/artifact runtime/atomicfile", "generated packages are text around an artifact"},
+	{"gen", "ir/plan runtime/artifact runtime/atomicfile runtime/regular", "generated packages are text around an artifact"},
 	{".", "ir/... frontend/... passes/... codegen/... runtime/... specs", "the root ties the rooms together"},
 	{"bench", "", "it runs memc as anyone does"},
 	{"bench/ptx", "codegen/ptx bench/section", "it assembles what memc prints"},

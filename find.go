@@ -3,7 +3,6 @@ package memc
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/memc-lang/memc/frontend"
+	"github.com/memc-lang/memc/runtime/regular"
 	"github.com/memc-lang/memc/specs"
 )
 
@@ -23,7 +23,7 @@ const embeddedDir = "specs/"
 // ReadSpec reads a spec file from disk or, where there is none of that name,
 // from the specs that come with the compiler: "specs/NAME.spec".
 func ReadSpec(name string) ([]byte, error) {
-	b, err := readDisk(name)
+	b, err := regular.Read(name, maxSpec)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return b, err
 	}
@@ -51,18 +51,6 @@ func (s *specFiles) file(name string) ([]byte, error) {
 	b, err := read(filepath.Join(s.dir, name))
 	s.found[name] = s.found[name] || err == nil
 	return b, err
-}
-
-func readDisk(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.IsDir() {
-		return nil, fmt.Errorf("%s is a folder, not a spec", name)
-	}
-	return io.ReadAll(io.LimitReader(f, maxSpec))
 }
 
 // FindSpec gives the file of a spec: the file of that name in dir (empty: where

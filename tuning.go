@@ -20,6 +20,7 @@ import (
 	"github.com/memc-lang/memc/passes"
 	"github.com/memc-lang/memc/runtime/atomicfile"
 	"github.com/memc-lang/memc/runtime/cache"
+	"github.com/memc-lang/memc/runtime/regular"
 )
 
 // Sizes are the tile sizes of a kernel that may be chosen, as passes.Tiling has
@@ -230,19 +231,6 @@ const (
 	mostTunedFile = 1 << 24 // bytes of a file of many
 )
 
-func readBounded(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(b)) > most {
-		err = fmt.Errorf("%s has more than %d bytes", path, most)
-	}
-	return b, err
-}
-
 // TuningDir is the folder of records beside a cache's files; empty where the
 // cache keeps nothing.
 func TuningDir(c *cache.Cache) string {
@@ -276,7 +264,7 @@ func ReadTuningDir(dir string) (list []TunedKernel, faulty map[string]error, err
 		if strings.HasPrefix(name, ".") || !strings.HasSuffix(name, tunedSuffix) {
 			continue // another process is writing it
 		}
-		b, err := readBounded(filepath.Join(dir, name), mostRecord)
+		b, err := regular.Read(filepath.Join(dir, name), mostRecord)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // pruned meanwhile
 		}
@@ -355,7 +343,7 @@ func WriteTuningFile(path string, list []TunedKernel) error {
 
 // ReadTuningFile reads what WriteTuningFile wrote.
 func ReadTuningFile(path string) ([]TunedKernel, error) {
-	b, err := readBounded(path, mostTunedFile)
+	b, err := regular.Read(path, mostTunedFile)
 	if err != nil {
 		return nil, err
 	}

@@ -8,10 +8,13 @@ package gen
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"go/format"
 	"go/token"
 	"io"
+	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +23,7 @@ import (
 
 	"github.com/memc-lang/memc/runtime/artifact"
 	"github.com/memc-lang/memc/runtime/atomicfile"
+	"github.com/memc-lang/memc/runtime/regular"
 )
 
 // Options say what a package is called and what its documentation can use.
@@ -115,8 +119,8 @@ func ValidPackage(s string) bool { return token.IsIdentifier(s) && s != "_" && !
 // written.
 func Write(dir string, files []File) error {
 	for _, f := range files {
-		old, err := os.ReadFile(filepath.Join(dir, f.Name))
-		if err == nil && filepath.Ext(f.Name) == ".go" && !bytes.HasPrefix(old, []byte(mark)) {
+		old, err := regular.Read(filepath.Join(dir, f.Name), math.MaxInt64)
+		if !errors.Is(err, fs.ErrNotExist) && filepath.Ext(f.Name) == ".go" && !bytes.HasPrefix(old, []byte(mark)) {
 			return fmt.Errorf("%s: memc did not write this file and leaves it as it is", filepath.Join(dir, f.Name))
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/memc-lang/memc/frontend"
 	"github.com/memc-lang/memc/runtime/atomicfile"
+	"github.com/memc-lang/memc/runtime/regular"
 )
 
 type fmtCmd struct {
@@ -71,23 +72,14 @@ func (c *fmtCmd) Run(a *app) error {
 }
 
 func (c *fmtCmd) read(a *app, file string) (string, error) {
-	r := a.in
-	if file == "-" {
-		if c.Write {
-			return "", usage("-w cannot write the standard input")
-		}
-	} else {
-		f, err := os.Open(file)
-		if err != nil {
-			return "", err
-		}
-		defer f.Close()
-		r = f
+	if file != "-" {
+		b, err := regular.Read(file, maxFormat)
+		return string(b), err
 	}
-	b, err := io.ReadAll(io.LimitReader(r, maxFormat+1))
-	if err == nil && len(b) > maxFormat {
-		err = fmt.Errorf("%s is larger than %d bytes, which no spec is", file, maxFormat)
+	if c.Write {
+		return "", usage("-w cannot write the standard input")
 	}
+	b, err := a.standardInput(maxFormat)
 	return string(b), err
 }
 

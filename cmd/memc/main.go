@@ -63,6 +63,29 @@ type app struct {
 	json     bool
 }
 
+// standardInput reads all of the standard input, at most so many bytes, unless it
+// is interrupted.
+func (a *app) standardInput(most int64) ([]byte, error) {
+	type result struct {
+		bytes []byte
+		err   error
+	}
+	read := make(chan result, 1)
+	go func() {
+		b, err := io.ReadAll(io.LimitReader(a.in, most+1))
+		if err == nil && int64(len(b)) > most {
+			err = fmt.Errorf("the standard input has more than %d bytes", most)
+		}
+		read <- result{b, err}
+	}()
+	select {
+	case r := <-read:
+		return r.bytes, r.err
+	case <-a.ctx.Done():
+		return nil, a.ctx.Err()
+	}
+}
+
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // exited ends parsing where help was asked for.

@@ -3,12 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/passes"
+	"github.com/memc-lang/memc/runtime/regular"
 )
 
 type optCmd struct {
@@ -33,16 +33,13 @@ func (c *optCmd) Run(a *app) error {
 			return usage("--passes: %s takes a %s graph, %s gives a %s one", list[i].Name, list[i].From, list[i-1].Name, list[i-1].To)
 		}
 	}
-	r := a.in
-	if c.File != "-" {
-		f, err := os.Open(c.File)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		r = f
+	var src []byte
+	var err error
+	if c.File == "-" {
+		src, err = a.standardInput(maxGraph)
+	} else {
+		src, err = regular.Read(c.File, maxGraph)
 	}
-	src, err := io.ReadAll(io.LimitReader(r, maxGraph+1))
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/memc-lang/memc/runtime"
 	"github.com/memc-lang/memc/runtime/atomicfile"
+	"github.com/memc-lang/memc/runtime/regular"
 )
 
 type runCmd struct {
@@ -132,20 +133,33 @@ func (c *runCmd) open(a *app) (io.Reader, int64, error) {
 	if c.Text == "-" {
 		return a.in, -1, nil
 	}
-	f, err := os.Open(c.Text)
-	if err != nil {
-		return nil, 0, err
-	}
-	st, err := f.Stat()
+	st, err := os.Stat(c.Text)
 	switch {
 	case err != nil:
 		return nil, 0, err
 	case st.IsDir():
 		return nil, 0, fmt.Errorf("%s is a folder, not a text", c.Text)
 	case !st.Mode().IsRegular():
-		return f, -1, nil
+		return &lateFile{path: c.Text}, -1, nil
 	}
-	return f, st.Size(), nil
+	f, err := regular.Open(c.Text)
+	return f, st.Size(), err
+}
+
+// lateFile is a pipe or a device, which its first reader opens: a pipe's waits for
+// who writes to it.
+type lateFile struct {
+	path string
+	file *os.File
+}
+
+func (s *lateFile) Read(b []byte) (n int, err error) {
+	if s.file == nil {
+		if s.file, err = os.Open(s.path); err != nil {
+			return 0, err
+		}
+	}
+	return s.file.Read(b)
 }
 
 // reader streams a text through a model.

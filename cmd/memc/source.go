@@ -18,6 +18,7 @@ import (
 	"github.com/memc-lang/memc/runtime"
 	"github.com/memc-lang/memc/runtime/artifact"
 	"github.com/memc-lang/memc/runtime/cache"
+	"github.com/memc-lang/memc/runtime/regular"
 )
 
 // source is what a command works on.
@@ -139,7 +140,7 @@ func isArtifact(path string) bool {
 	if filepath.Ext(path) == ".memc" {
 		return true
 	}
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return false
 	}
@@ -181,14 +182,7 @@ const mostSlab = 1 << 20
 const maxConfig = 1 << 24
 
 func readConfig(file string) (map[string]json.RawMessage, error) {
-	st, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if st.Size() > maxConfig {
-		return nil, fmt.Errorf("%s has %d bytes; a config has at most %d", file, st.Size(), maxConfig)
-	}
-	b, err := os.ReadFile(file)
+	b, err := regular.Read(file, maxConfig)
 	if err != nil {
 		return nil, err
 	}

@@ -6,22 +6,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"unicode/utf8"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/memc-lang/memc/runtime/regular"
 )
 
 // ReadFile reads an artifact; errors name the file.
 func ReadFile(path string) (*Artifact, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() || st.Size() > maxLength {
-		return nil, fmt.Errorf("%s: an artifact is a regular file of at most %d bytes", path, int64(maxLength))
-	}
-	b, err := os.ReadFile(path)
+	b, err := regular.Read(path, maxLength)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,10 @@ package atomicfile
 
 import (
 	"bufio"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 )
 
 // pending is a temporary file that Replace renames into place and Cleanup
@@ -16,9 +19,19 @@ type pending interface {
 
 // Write lets fill write a new version of the file at path, in a temporary file
 // beside it that is synced and renamed into place when fill has succeeded. On
-// any error the old file, or none, stays.
+// any error the old file, or none, stays. A link to a file stays too: the file is
+// written. What is there and no file, such as a device or a pipe, is written to.
 func Write(path string, fill func(w io.Writer) error) error {
-	f, err := open(path)
+	if named, err := filepath.EvalSymlinks(path); err == nil {
+		path = named
+	}
+	place := open
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		return fmt.Errorf("%s is a folder, not a file", path)
+	} else if err == nil && !st.Mode().IsRegular() {
+		place = openStream
+	}
+	f, err := place(path)
 	if err != nil {
 		return err
 	}
@@ -31,4 +44,15 @@ func Write(path string, fill func(w io.Writer) error) error {
 		return err
 	}
 	return f.Replace()
+}
+
+// stream is what was there before, and stays.
+type stream struct{ *os.File }
+
+func (s stream) Replace() error { return s.Close() }
+func (s stream) Cleanup() error { return s.Close() }
+
+func openStream(path string) (pending, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	return stream{f}, err
 }

@@ -42,3 +42,46 @@ func TestWrite(t *testing.T) {
 		t.Error("a file in a missing folder is written")
 	}
 }
+
+// TestWriteElsewhere: a link stays and what it names is written; so stays what is
+// no file.
+func TestWriteElsewhere(t *testing.T) {
+	put := func(path string) error {
+		return Write(path, func(w io.Writer) error {
+			_, err := io.WriteString(w, "text")
+			return err
+		})
+	}
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	if err := os.WriteFile(file, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("file", link); err != nil {
+		t.Skip("no links can be made here:", err)
+	}
+	if err := put(link); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(file); string(b) != "text" {
+		t.Errorf("behind the link is %q, %v", b, err)
+	}
+	null := filepath.Join(dir, "null")
+	if err := os.Symlink(os.DevNull, null); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(null); err != nil {
+		t.Error(err)
+	}
+	for _, l := range []string{link, null} {
+		if st, err := os.Lstat(l); err != nil || st.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("%s is no link any more: %v", l, err)
+		}
+	}
+	if st, err := os.Stat(os.DevNull); err != nil || st.Mode().IsRegular() {
+		t.Errorf("%s has become a file: %v", os.DevNull, err)
+	}
+	if err := put(dir); err == nil {
+		t.Error("a folder is written")
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/memc-lang/memc/runtime/atomicfile"
+	"github.com/memc-lang/memc/runtime/regular"
 )
 
 // Cache is a folder of files by key. It is safe for concurrent use.
@@ -99,7 +101,7 @@ func (c *Cache) Get(ctx context.Context, key string, check func([]byte) error, b
 // read gives a file that passes its check; nil where there is none, or where it
 // was damaged and is removed now.
 func read(path string, check func([]byte) error) ([]byte, error) {
-	b, err := os.ReadFile(path)
+	b, err := regular.Read(path, math.MaxInt64)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

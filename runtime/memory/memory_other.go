@@ -4,7 +4,9 @@ package memory
 
 import (
 	"errors"
-	"os"
+	"math"
+
+	"github.com/memc-lang/memc/runtime/regular"
 )
 
 // Without mmap, regions are ordinary memory, aligned by hand.
@@ -19,7 +21,7 @@ func release([]byte) {}
 
 // File reads a file into memory.
 func File(path string) (*Region, error) {
-	b, err := os.ReadFile(path)
+	b, err := regular.Read(path, math.MaxInt)
 	if err != nil {
 		return nil, err
 	}

@@ -4,9 +4,10 @@ package memory
 
 import (
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/memc-lang/memc/runtime/regular"
 )
 
 func anonymous(n int) ([]byte, error) {
@@ -21,7 +22,7 @@ func release(pages []byte) {
 // File maps a file for reading. If the file shrinks while it is mapped, reading
 // what is gone faults; see debug.SetPanicOnFault.
 func File(path string) (*Region, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -31,8 +32,6 @@ func File(path string) (*Region, error) {
 		return nil, err
 	}
 	switch {
-	case !st.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", path)
 	case st.Size() == 0:
 		return &Region{}, nil
 	case int64(int(st.Size())) != st.Size():

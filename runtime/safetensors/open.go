@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/memc-lang/memc/runtime/memory"
+	"github.com/memc-lang/memc/runtime/regular"
 )
 
 // Checkpoint is a set of tensors in mapped files. The tensors' Data is valid
@@ -128,17 +129,9 @@ func openIndex(path string) (*Checkpoint, error) {
 
 // readIndex reads the weight_map of an index: the tensors' names by file.
 func readIndex(path string) (map[string][]string, error) {
-	f, err := os.Open(path)
+	b, err := regular.Read(path, maxHeader)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxHeader+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxHeader {
-		return nil, fmt.Errorf("more than %d bytes are no index", maxHeader)
 	}
 	return parseIndex(b)
 }
