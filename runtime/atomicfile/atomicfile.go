@@ -3,10 +3,12 @@ package atomicfile
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // pending is a temporary file that Replace renames into place and Cleanup
@@ -52,7 +54,14 @@ type stream struct{ *os.File }
 func (s stream) Replace() error { return s.Close() }
 func (s stream) Cleanup() error { return s.Close() }
 
+// openStream waits for nobody: a pipe without a reader is an error.
 func openStream(path string) (pending, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	return stream{f}, err
+	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ENXIO) {
+		return nil, fmt.Errorf("%s is a pipe from which nobody reads", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return stream{f}, nil
 }
