@@ -78,8 +78,10 @@ func (c *Cache) Get(ctx context.Context, key string, check func([]byte) error, b
 		return b, err
 	}
 	lock := flock.New(path + ".lock")
-	if _, err := lock.TryLockContext(ctx, poll); err != nil {
+	if _, err := lock.TryLockContext(ctx, poll); err != nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("waiting for another process: %w", err)
+	} else if err != nil {
+		return nil, unkept(err)
 	}
 	defer lock.Unlock() // the file stays: removing it would race with who waits for it
 	b, err = read(path, check)
@@ -93,9 +95,13 @@ func (c *Cache) Get(ctx context.Context, key string, check func([]byte) error, b
 		_, err := w.Write(b)
 		return err
 	}); err != nil {
-		return nil, fmt.Errorf("the cache cannot keep a result (set %s to another folder, or to off): %w", Variable, err)
+		return nil, unkept(err)
 	}
 	return b, nil
+}
+
+func unkept(err error) error {
+	return fmt.Errorf("the cache cannot keep a result (set %s to another folder, or to off): %w", Variable, err)
 }
 
 // read gives a file that passes its check; nil where there is none, or where it
