@@ -44,6 +44,9 @@ func (c *dumpCmd) Run(a *app) error {
 	if c.Level == "graph" && (c.Target != "" || c.NoFuse) {
 		return usage("a graph does not depend on --target and --no-fuse; --level says what else to show")
 	}
+	if c.Level == "graph" && (c.Slab != nil || c.Products != "" || c.Hybrid != "" || c.Tuning != "") {
+		return usage("a graph does not depend on --slab, --products, --hybrid and --tuning; --level says what else to show")
+	}
 	if c.HTML != "" && (c.Level != "graph" || c.After != "") {
 		return usage("--html shows the graph after every pass; --level and --after do not go with it")
 	}
@@ -172,7 +175,7 @@ func graphs(m *ir.Module) ([]section, error) {
 
 // kept gives a text that an artifact holds as it was compiled.
 func (c *dumpCmd) kept(in *input, target string) (section, bool) {
-	if in.artifact == nil || c.NoFuse {
+	if in.artifact == nil || c.NoFuse || c.changes() {
 		return section{}, false
 	}
 	t := in.artifact.Find(target)

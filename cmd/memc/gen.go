@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/memc-lang/memc"
@@ -36,6 +37,9 @@ func (c *genCmd) Run(a *app) error {
 	targets, err := memc.ExpandTargets(c.Target)
 	if err != nil {
 		return usageError{err}
+	}
+	if slices.Contains(targets, "interp") {
+		return usage("--target interp runs in the compiler, which a generated package does without")
 	}
 	// The package's folder, written before, may have the spec's name.
 	if _, err := os.Stat(filepath.Join(c.Spec, "model.go")); err == nil {

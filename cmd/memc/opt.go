@@ -28,6 +28,9 @@ func (c *optCmd) Run(a *app) error {
 		}
 		list = append(list, passes.Table[i])
 	}
+	if len(list) == 0 {
+		return usage("--passes names no pass; passes are %s", strings.Join(passNames(), ", "))
+	}
 	for i := 1; i < len(list); i++ {
 		if list[i].From != list[i-1].To {
 			return usage("--passes: %s takes a %s graph, %s gives a %s one", list[i].Name, list[i].From, list[i-1].Name, list[i-1].To)

@@ -134,6 +134,11 @@ func (s *source) open() (*input, error) {
 	return in, err
 }
 
+// changes reports whether flags say how the source is to be compiled.
+func (s *source) changes() bool {
+	return s.Quantize != "" || s.Cache != "" || s.Products != "" || s.Hybrid != "" || s.Slab != nil || s.Tuning != ""
+}
+
 // isArtifact reports whether a file is an artifact, by its name or its first
 // bytes.
 func isArtifact(path string) bool {
@@ -272,8 +277,8 @@ func (s *source) program(a *app, e engine) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.artifact != nil && !e.Rebuild && (in.quantize != "" || in.cache != "" || in.products != "" || in.hybrid != "" || in.slab != 0) {
-		return nil, usage("%s is compiled: --quantize, --products, --hybrid, --cache and --slab change a program when it is compiled, or compiled again with --rebuild", s.Spec)
+	if in.artifact != nil && !e.Rebuild && s.changes() {
+		return nil, usage("%s is compiled: --quantize, --products, --hybrid, --cache, --slab and --tuning change a program when it is compiled, or compiled again with --rebuild", s.Spec)
 	}
 	if e.Rebuild && in.artifact == nil {
 		return nil, usage("--rebuild compiles an artifact again; %s is a spec", s.Spec)
@@ -315,6 +320,9 @@ func (in *input) compileTimed(a *app, targets []string) (*artifact.Artifact, flo
 		if err := memc.Buildable(t); err != nil {
 			return nil, 0, err
 		}
+	}
+	if slices.Equal(targets, []string{"interp"}) && (in.slab != 0 || in.hybrid != "") {
+		return nil, 0, usage("--slab and --hybrid are about compiled code, and interp runs the graph")
 	}
 	warn := func(s string) { fmt.Fprintf(a.err, "warning: %s\n", s) }
 	if in.unfit != "" {

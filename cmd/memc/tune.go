@@ -66,6 +66,12 @@ func (c *tuneCmd) Run(a *app) error {
 	if (c.List || c.Prune) && c.Spec != "" {
 		return usage("--list and --prune are about all records: they take no spec")
 	}
+	if c.List && c.Prune {
+		return usage("--list and --prune are two commands")
+	}
+	if (c.List || c.Prune) && (c.searches() || c.Out != "") {
+		return usage("--list and --prune search nothing: they take no flags of a search")
+	}
 	if dir == "" && c.Out == "" {
 		return usage("the cache is off (%s), so that nothing that is found can be kept: give -o FILE", cache.Variable)
 	}
@@ -104,6 +110,11 @@ func (c *tuneCmd) Run(a *app) error {
 		return err
 	}
 	return err // where it was stopped, after what was finished
+}
+
+// searches reports whether flags say how a search is done.
+func (c *tuneCmd) searches() bool {
+	return len(c.Set) > 0 || c.Config != "" || c.Quantize != "" || c.Products != "" || c.Cache != "" || c.Target != "" || c.Threads != nil
 }
 
 func (c *tuneCmd) prune(a *app, dir string) error {
