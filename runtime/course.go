@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/memc-lang/memc/ir/plan"
+	"github.com/memc-lang/memc/runtime/memory"
 )
 
 // course is where a stream is in its plan, and what its calls are made of,
@@ -389,7 +390,7 @@ func shape(t *Tensor, o *plan.Port, rows int64) error {
 		return errors.New("an output is too large")
 	}
 	if int64(cap(t.Data)) < size || t.Data == nil {
-		t.Data = make([]byte, size)
+		t.Data = make([]byte, size, size+memory.Slack) // so that a kernel may write it in place
 	}
 	t.Data = t.Data[:size]
 	return nil

@@ -13,7 +13,8 @@ type entry struct {
 	region *memory.Region // nil: not built yet
 	count  int64
 	words  []int64 // the region behind the steps
-	uses   []use   // where growing states' addresses stand
+	uses   []use   // where addresses stand that may change
+	ports  ports
 }
 
 // use is a place in words that holds the address of a buffer.
@@ -37,6 +38,7 @@ func (m *machine) build(i int) (*entry, error) {
 	b := builder{m: m, e: e, base: region.Addr(steps * stepBytes), words: memory.View[int64](region, steps*stepBytes, int(words))}
 	b.steps = memory.View[int64](region, 0, int(steps*stepBytes/8))
 	b.list(pe.Steps)
+	e.ports = m.portsOf(pe)
 	e.words, e.count, e.region = b.words, steps, region
 	return e, nil
 }
@@ -73,7 +75,7 @@ func (b *builder) list(steps []plan.Step) {
 			n.Fn = b.m.engine.kernels[s.Kernel]
 			n.Bufs = b.base + uintptr(8*b.word)
 			for _, id := range s.Bufs {
-				if b.m.plan.Buffers[id].Grow != nil {
+				if c := &b.m.plan.Buffers[id]; c.Grow != nil || c.Class == plan.Input || c.Class == plan.Output {
 					b.e.uses = append(b.e.uses, use{b.word, id})
 				}
 				b.words[b.word] = int64(b.m.addr[id])
@@ -99,7 +101,7 @@ func (b *builder) list(steps []plan.Step) {
 	}
 }
 
-// patch replaces the address of a buffer that has moved.
+// patch replaces the address of a buffer that lies elsewhere now.
 func (e *entry) patch(buffer int, addr uintptr) {
 	for _, u := range e.uses {
 		if u.buffer == buffer {

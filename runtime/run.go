@@ -47,12 +47,33 @@ func (m *machine) begin() error {
 // slab runs the described rows.
 func (m *machine) slab(number int, in, out []Tensor) error {
 	pe, k, e := &m.plan.Entries[number], &m.calls[number], &m.entries[number]
+	whole := apart(in, out)
 	for i := range in {
 		piece, err := m.pieceIn(pe, k, i, in)
 		if err != nil {
 			return err
 		}
-		m.team.move(m.view(pe.Inputs[i].Buffer), piece)
+		buffer := pe.Inputs[i].Buffer
+		if whole && e.ports.readOnly[i] && inPlace(piece) {
+			e.bind(&e.ports.in[i], buffer, memory.Address(piece))
+			continue
+		}
+		e.bind(&e.ports.in[i], buffer, m.addr[buffer])
+		m.team.move(m.view(buffer), piece)
+	}
+	var copied [maxPorts][]byte // what the arena's outputs go to
+	for i := range out {
+		piece, err := m.pieceOut(pe, k, i, out)
+		if err != nil {
+			return err
+		}
+		buffer := pe.Outputs[i].Buffer
+		if whole && e.ports.written[i] && inPlace(piece) {
+			e.bind(&e.ports.out[i], buffer, memory.Address(piece))
+			continue
+		}
+		e.bind(&e.ports.out[i], buffer, m.addr[buffer])
+		copied[i] = piece
 	}
 	clear(memory.View[int64](m.barrier, 0, int(m.barrier.Len()/8)))
 	if m.times != nil {
@@ -63,12 +84,9 @@ func (m *machine) slab(number int, in, out []Tensor) error {
 		m.team.run()
 	}
 	goruntime.KeepAlive(m)
+	goruntime.KeepAlive(in)
 	for i := range out {
-		piece, err := m.pieceOut(pe, k, i, out)
-		if err != nil {
-			return err
-		}
-		m.team.move(piece, m.view(pe.Outputs[i].Buffer))
+		m.team.move(copied[i], m.view(pe.Outputs[i].Buffer))
 	}
 	return nil
 }

@@ -127,7 +127,8 @@ func (p *Program) entry(name string) (int, error) {
 // Run is Call without maps: entry is an index into Entries, in and out follow
 // the order of its ports. Outputs are written into the memory of the tensors in
 // out where it suffices, so that a loop which passes the same tensors again
-// allocates nothing.
+// allocates nothing. Long tensors whose Data has 64 bytes more of capacity are
+// not copied, nor are outputs that Run allocates.
 func (s *Session) Run(ctx context.Context, entry int, in, out []Tensor) error {
 	if err := s.enter(); err != nil {
 		return err

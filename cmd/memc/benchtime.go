@@ -69,7 +69,7 @@ func (b *bench) inputs(tokens int64) ([]runtime.Tensor, error) {
 		}
 		switch p.Elem {
 		case "f32":
-			data := make([]float32, count)
+			data := make([]float32, count, count+16) // with room behind, so that kernels may read it in place
 			for i := range data {
 				data[i] = rng.Float32()
 			}

@@ -9,6 +9,8 @@
 package plan
 
 import (
+	"slices"
+
 	"github.com/memc-lang/memc/ir/elem"
 	"github.com/memc-lang/memc/ir/ints"
 	"github.com/memc-lang/memc/ir/kernel"
@@ -199,6 +201,14 @@ type Plan struct {
 	Entries []Entry
 
 	Signatures []Signature // one for each of Kernels, or none at all: launches are then not checked
+}
+
+// Signature is what a kernel declares; nothing where the plan does not say it.
+func (p *Plan) Signature(kernel string) Signature {
+	if i := slices.Index(p.Kernels, kernel); i >= 0 && i < len(p.Signatures) {
+		return p.Signatures[i]
+	}
+	return Signature{}
 }
 
 // In the native ABI every kernel is a function

@@ -102,12 +102,13 @@ func View[T Numbers](r *Region, off int64, count int) []T {
 // Up rounds n up to a multiple of Align.
 func Up(n int64) int64 { return (n + Align - 1) &^ (Align - 1) }
 
-// Raw shows the bytes of a slice of values.
+// Raw shows the bytes of a slice of values, and as capacity those of its capacity.
 func Raw[T Numbers](v []T) []byte {
 	if len(v) == 0 {
 		return nil
 	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(v[0])))
+	size := int(unsafe.Sizeof(v[0]))
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), cap(v)*size)[:len(v)*size]
 }
 
 // Values shows bytes as values, where they are aligned for them and a whole
