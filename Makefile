@@ -22,7 +22,7 @@ DIRS          := $(GO) list -f '{{.Dir}}' ./...
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check fuzz bench bench-models bench-docs bench-gpu bench-gpu-peers bench-peers ptx-docs lines vuln clean go llvm ptxas
+.PHONY: help build demo test check fuzz bench bench-models bench-docs bench-gpu bench-gpu-peers bench-peers ptx-docs tune-docs lines vuln clean go llvm ptxas
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,8 +61,11 @@ bench: llvm build ## times specs/bench beside peers and the machine's peak, and 
 bench-models: llvm build ## times whole models at several positions: the curve
 	$(GO) run ./bench $(BENCH) bench/models.json
 
-bench-docs: llvm build ## times all of it and writes docs/performance.md
+bench-docs: llvm build ## times all of that and writes docs/performance.md
 	$(GO) run ./bench $(BENCH) -write docs/performance.md bench/kernels.json bench/models.json
+
+tune-docs: llvm build ## tunes specs/bench twice and times compiling, and writes both into docs/performance.md
+	$(GO) run ./bench $(BENCH) -write docs/performance.md bench/tune.json
 
 bench-gpu: build ## times memc on an NVIDIA GPU beside PyTorch on it and prints a table; says what it could not run
 	PYTHONPATH="$(PEERS)/python-gpu:$$PYTHONPATH" python3 bench/gpu.py $(BENCH)

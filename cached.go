@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,13 +67,15 @@ func CompileCached(ctx context.Context, c *cache.Cache, spec string, o Options) 
 	for _, f := range files {
 		parts = append(parts, f.Name, f.Hash)
 	}
+	var said []string // what was not done as asked is said each time
 	_, err = c.Get(ctx, cache.Key(parts...), func(b []byte) (err error) {
-		if len(b) < 8 {
-			return errors.New("it is too short")
+		file, more, err := cutMore(b)
+		if err != nil {
+			return err
 		}
-		file := b[:len(b)-8] // behind it stands how long it took
-		seconds = math.Float64frombits(binary.LittleEndian.Uint64(b[len(file):]))
-		a, err = artifact.Decode(file)
+		if a, err = artifact.Decode(file); err == nil {
+			seconds, said = more.Seconds, more.Said
+		}
 		return err
 	}, func(ctx context.Context) (_ []byte, err error) {
 		if m == nil {
@@ -82,14 +83,50 @@ func CompileCached(ctx context.Context, c *cache.Cache, spec string, o Options) 
 				return nil, err
 			}
 		}
-		if a, err = CompileModule(ctx, m, o); err != nil {
+		p := o
+		p.Warn = func(sentence string) { said = append(said, sentence) }
+		if a, err = CompileModule(ctx, m, p); err != nil {
 			return nil, err
 		}
 		b, err := artifact.Encode(a)
+		if err != nil {
+			return nil, err
+		}
 		seconds = time.Since(begin).Seconds()
-		return binary.LittleEndian.AppendUint64(b, math.Float64bits(seconds)), err
+		return appendMore(b, compiled{seconds, said})
 	})
+	if err == nil && o.Warn != nil {
+		for _, sentence := range said {
+			o.Warn(sentence)
+		}
+	}
 	return a, seconds, err
+}
+
+// compiled is what the cache keeps of a compilation behind its artifact, as JSON
+// with its length in 8 bytes.
+type compiled struct {
+	Seconds float64  `json:"seconds"`
+	Said    []string `json:"said,omitempty"`
+}
+
+func appendMore(file []byte, c compiled) ([]byte, error) {
+	b, err := json.Marshal(c)
+	return binary.LittleEndian.AppendUint64(append(file, b...), uint64(len(b))), err
+}
+
+func cutMore(b []byte) (file []byte, c compiled, err error) {
+	const size = 8
+	if len(b) < size {
+		return nil, c, errors.New("it is too short")
+	}
+	end := len(b) - size
+	n := binary.LittleEndian.Uint64(b[end:])
+	if n > uint64(end) {
+		return nil, c, errors.New("it is too short")
+	}
+	file = b[:end-int(n)]
+	return file, c, json.Unmarshal(b[len(file):end], &c)
 }
 
 // key is what the options add to an artifact's key.

@@ -23,6 +23,7 @@ import (
 	"github.com/memc-lang/memc/frontend"
 	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/ir/elem"
+	"github.com/memc-lang/memc/ir/kernel"
 	"github.com/memc-lang/memc/passes"
 	"github.com/memc-lang/memc/runtime/artifact"
 )
@@ -245,6 +246,16 @@ func Compile(ctx context.Context, spec string, o Options) (*artifact.Artifact, e
 
 // CompileModule compiles an elaborated spec.
 func CompileModule(ctx context.Context, m *ir.Module, o Options) (*artifact.Artifact, error) {
+	opt, err := Optimise(m, o.Verify, nil)
+	if err != nil {
+		return nil, err
+	}
+	return CompileOptimised(ctx, m, opt, o)
+}
+
+// CompileOptimised is CompileModule for a spec whose entry points went through the
+// passes already: opt is what Optimise gave for m.
+func CompileOptimised(ctx context.Context, m, opt *ir.Module, o Options) (*artifact.Artifact, error) {
 	a := &artifact.Artifact{Manifest: manifest(m)}
 	operands, err := o.operands()
 	if err != nil {
@@ -260,10 +271,6 @@ func CompileModule(ctx context.Context, m *ir.Module, o Options) (*artifact.Arti
 		}
 		a.Manifest.Products = operands.String()
 	}
-	opt, err := Optimise(m, o.Verify, nil)
-	if err != nil {
-		return nil, err
-	}
 	for _, name := range o.Targets {
 		t, err := compileTarget(ctx, opt, name, o)
 		if err != nil {
@@ -278,38 +285,48 @@ func compileTarget(ctx context.Context, m *ir.Module, name string, o Options) (*
 	if name == "interp" {
 		return &artifact.Target{Name: name, Format: "graph"}, nil
 	}
-	t, err := codeOf(ctx, m, name, o)
-	first := err
-	for err != nil && o.Tuning.uses(name) && ctx.Err() == nil {
-		o.Tuning = o.Tuning.next()
-		t, err = codeOf(ctx, m, name, o)
+	for {
+		t, text, err := codeOf(ctx, m, name, o)
+		next, what := o.Tuning.without(name, text)
+		if err == nil || what == "" || ctx.Err() != nil {
+			return t, err
+		}
+		if o.Tuning = next; o.Warn != nil {
+			o.Warn(fmt.Sprintf("%s: the tuned tile sizes of %s do not compile and the next best are used; memc tune finds others (%v)", name, what, err))
+		}
 	}
-	if first != nil && err == nil && o.Warn != nil {
-		o.Warn(fmt.Sprintf("%s: tuned tile sizes do not compile and the next best are used; memc tune finds others (%v)", name, first))
-	}
-	return t, err
 }
 
-// codeOf lowers a program for a target that is compiled and prints its code.
-func codeOf(ctx context.Context, m *ir.Module, name string, o Options) (*artifact.Target, error) {
+// codeOf lowers a program for a target that is compiled and prints its code. text
+// is that of the kernel which is the cause of an error (see passes.Program.Texts),
+// where one is known.
+func codeOf(ctx context.Context, m *ir.Module, name string, o Options) (t *artifact.Target, text string, err error) {
 	p, err := Lower(m, name, o)
-	if err != nil {
-		return nil, err
+	var sizes *passes.SizesError
+	if errors.As(err, &sizes) {
+		return nil, sizes.Text, err
 	}
-	t := &artifact.Target{Name: name, Plan: p.Plan.String()}
+	if err != nil {
+		return nil, "", err
+	}
+	t = &artifact.Target{Name: name, Plan: p.Plan.String()}
 	switch {
 	case machines[name].Name != "":
 		blob, err := amd64.Compile(ctx, p.Kernels, machines[name])
+		var fault *amd64.KernelError
+		if errors.As(err, &fault) {
+			text = p.Texts[slices.IndexFunc(p.Kernels, func(k *kernel.Kernel) bool { return k.Name == fault.Kernel })]
+		}
 		if err != nil {
-			return nil, err
+			return nil, text, err
 		}
 		t.Format, t.Code, t.Symbols, t.Scratch, t.Features = "amd64", blob.Code, blob.Symbols, blob.Scratch, blob.Features
 	case GPU(name):
-		return ptxTarget(p, name)
+		t, err = ptxTarget(p, name)
 	default:
-		return nil, fmt.Errorf("there is no target %s; targets are %s", name, strings.Join(Targets, ", "))
+		return nil, "", fmt.Errorf("there is no target %s; targets are %s", name, strings.Join(Targets, ", "))
 	}
-	return t, nil
+	return t, "", err
 }
 
 // ptxTarget prints the code of a program that was lowered for a GPU.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -141,7 +142,6 @@ var Machine = sync.OnceValue(func() string {
 // Tuning is a set of records. A nil Tuning has none.
 type Tuning struct {
 	kernels map[string]TunedKernel // by target and kernel
-	skip    int                    // that many choices of each have failed
 }
 
 // NewTuning gives the records that fit this machine and compiler; unfit is the
@@ -170,21 +170,63 @@ func Force(target string, s Sizes) *Tuning {
 	return &Tuning{kernels: map[string]TunedKernel{target + " ": {Target: target, Choices: []TunedSizes{{Sizes: s}}}}}
 }
 
-// uses reports whether any choice for a target is left.
+// of is the record of a kernel with this text.
+func (t *Tuning) of(target, text string) (key string, k TunedKernel) {
+	if t == nil {
+		return "", k
+	}
+	key = target + " " + HashKernel(text)
+	k, ok := t.kernels[key]
+	if !ok {
+		key = target + " " // all of them
+		k = t.kernels[key]
+	}
+	return key, k
+}
+
+// Choices are those for a kernel of this text, best first.
+func (t *Tuning) Choices(target, text string) []TunedSizes {
+	_, k := t.of(target, text)
+	return k.Choices
+}
+
+// uses reports whether there is any choice for a target.
 func (t *Tuning) uses(target string) bool {
 	if t == nil {
 		return false
 	}
 	for _, k := range t.kernels {
-		if k.Target == target && len(k.Choices) > t.skip {
+		if k.Target == target && len(k.Choices) > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// next is the tuning after the best choices have failed.
-func (t *Tuning) next() *Tuning { return &Tuning{kernels: t.kernels, skip: t.skip + 1} }
+// without is the tuning after the best choice for a kernel has failed, or for all
+// of a target where nothing says which it was (text is empty). what names them;
+// it is empty where there was no choice, so that it is not the tuning that fails.
+func (t *Tuning) without(target, text string) (next *Tuning, what string) {
+	if text == "" && !t.uses(target) {
+		return t, ""
+	}
+	at, k := t.of(target, text)
+	if text != "" && len(k.Choices) == 0 {
+		return t, ""
+	}
+	next = &Tuning{kernels: maps.Clone(t.kernels)}
+	for key, k := range t.kernels {
+		if len(k.Choices) > 0 && k.Target == target && (text == "" || key == at) {
+			k.Choices = k.Choices[1:]
+			next.kernels[key] = k
+		}
+	}
+	if text == "" {
+		return next, "all kernels"
+	}
+	schedule, _, _ := strings.Cut(text, "\n")
+	return next, fmt.Sprintf("%s %.12s (%s)", schedule, HashKernel(text), k.Choices[0].Sizes)
+}
 
 // chooser is what lowering asks; nil where there is nothing to choose.
 func (t *Tuning) chooser(target string) func(text string) passes.Tiling {
@@ -192,14 +234,11 @@ func (t *Tuning) chooser(target string) func(text string) passes.Tiling {
 		return nil
 	}
 	return func(text string) passes.Tiling {
-		k, ok := t.kernels[target+" "+HashKernel(text)]
-		if !ok {
-			k = t.kernels[target+" "] // all of them
-		}
-		if len(k.Choices) <= t.skip {
+		choices := t.Choices(target, text)
+		if len(choices) == 0 {
 			return TilingOf(target)
 		}
-		return k.Choices[t.skip].Sizes.over(TilingOf(target))
+		return choices[0].Sizes.over(TilingOf(target))
 	}
 }
 

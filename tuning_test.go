@@ -283,20 +283,39 @@ func TestTuningFails(t *testing.T) {
 		list = append(list, k)
 	}
 	var warned []string
+	kept, err := cache.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
 	identity := func(tuning *memc.Tuning) string {
 		o.Tuning, o.Warn = tuning, func(s string) { warned = append(warned, s) }
-		a, err := memc.Compile(t.Context(), spec, o)
+		a, _, err := memc.CompileCached(t.Context(), kept, spec, o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return a.Identity(&a.Targets[0])
 	}
 	tuning, _ := memc.NewTuning(list)
-	got := identity(tuning)
-	if len(warned) != 1 || !strings.Contains(warned[0], "do not compile") {
-		t.Errorf("it says %q", warned)
+	want := identity(memc.Force(target, memc.Sizes{AttendQ: 28}))
+	for i := range 2 { // the second time it comes from the cache
+		if got := identity(tuning); got != want {
+			t.Error("the next best sizes are not used")
+		}
+		if len(warned) != i+1 || !strings.Contains(warned[i], "the tuned tile sizes of attend ") || !strings.Contains(warned[i], "(query rows 1024) do not compile") {
+			t.Errorf("it says %q", warned)
+		}
 	}
-	if want := identity(memc.Force(target, memc.Sizes{AttendQ: 28})); got != want {
-		t.Error("the next best sizes are not used")
+	if own := identity(nil); own == want || len(warned) != 2 {
+		t.Errorf("the next best sizes are the target's own, or these fail: %q", warned)
+	}
+	// Where every choice fails, the target's own are left; where the spec does, it
+	// is not the tuning's fault.
+	for i := range list {
+		list[i].Choices = list[i].Choices[:1]
+	}
+	warned = nil
+	tuning, _ = memc.NewTuning(list)
+	if got := identity(tuning); got != identity(nil) || len(warned) != 1 {
+		t.Errorf("after all choices: %q", warned)
 	}
 }

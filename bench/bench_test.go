@@ -32,7 +32,7 @@ func TestCases(t *testing.T) {
 
 // TestCaseFiles: the repository's cases can be read.
 func TestCaseFiles(t *testing.T) {
-	for _, file := range []string{"kernels.json", "models.json"} {
+	for _, file := range []string{"kernels.json", "models.json", "tune.json"} {
 		cases, err := readCases(file)
 		if err != nil || len(cases) == 0 {
 			t.Errorf("%s: %d cases, %v", file, len(cases), err)
@@ -130,6 +130,101 @@ esac
 		if !strings.Contains(text, want) {
 			t.Errorf("the curve lacks %q:\n%s", want, text)
 		}
+	}
+}
+
+// TestLoses: a table in a document is not replaced by one that lacks its rows.
+func TestLoses(t *testing.T) {
+	document := filepath.Join(t.TempDir(), "doc.md")
+	tables := &table{targets: []string{"avx512"}, rows: []row{
+		{"a", "K=1", "avx512", 1, measured{Tokens: 1, Median: 1}, nil, 0}, {"a", "K=1 --x", "avx512", 1, measured{Tokens: 1, Median: 1}, nil, 0},
+		{"b", "K=2", "avx512", 1, measured{Tokens: 1, Median: 1}, nil, 0},
+	}}
+	write(t, document, "<!-- begin: it -->\n"+tables.String()+"<!-- end: it -->\n")
+	cases := []benchCase{{work: "a", sizes: "K=1", versus: []string{"--x"}}, {work: "b", sizes: "K=2"}}
+	for _, c := range []struct {
+		cases   []benchCase
+		threads []int
+		lost    string
+	}{
+		{cases, []int{1}, ""},
+		{cases, []int{2, 1}, ""},
+		{cases, []int{2}, "3 rows"},
+		{cases[:1], []int{1}, "1 rows that are not measured now, the first begins \"| b | K=2 "},
+		{cases[1:], []int{1}, "2 rows"},
+	} {
+		p := part{name: "it", keys: tables.keys(c.cases, c.threads)}
+		if err := p.loses(document); (err == nil) != (c.lost == "") || err != nil && !strings.Contains(err.Error(), c.lost) {
+			t.Errorf("%v with %v threads: %v, want %q", c.cases, c.threads, err, c.lost)
+		}
+	}
+	line := &curve{lines: []string{"x", "y"}, points: []curvePoint{{line: "x", at: 4}}}
+	write(t, document, "<!-- begin: it -->\n"+line.String()+"<!-- end: it -->\n")
+	x, y := benchCase{work: "x", at: 4}, benchCase{work: "y", at: 4}
+	for _, c := range []struct {
+		cases []benchCase
+		loses bool
+	}{{[]benchCase{x, y}, false}, {[]benchCase{x}, true}, {[]benchCase{{work: "x", at: 5}, {work: "y", at: 5}}, true}} {
+		p := part{name: "it", keys: line.keys(c.cases), heads: true}
+		if err := p.loses(document); (err != nil) != c.loses {
+			t.Errorf("%v: %v", c.cases, err)
+		}
+	}
+	if err := (&part{name: "nowhere"}).loses(document); err == nil {
+		t.Error("a document without the table can lose nothing")
+	}
+}
+
+// TestTuneTable: two tunings beside the default, as memc's reports have them.
+func TestTuneTable(t *testing.T) {
+	memory := filepath.Join(t.TempDir(), "memc")
+	write(t, memory, `#!/bin/sh
+case "$*" in
+*--budget*) case "$MEMC_CACHE" in
+	*-0) echo '{"tried": 3, "of": 4, "default_seconds": 2, "check": [{"error": 1e-6}], "kernels": [{"kernel": "map0", "default_seconds": 1.5, "tuned_seconds": 0.75, "changed": "rows 7"}, {"kernel": "map1", "default_seconds": 0.49, "tuned_seconds": 0.49}, {"kernel": "map2", "default_seconds": 0.01, "tuned_seconds": 0.01}]}';;
+	*) echo '{"tried": 4, "of": 4, "default_seconds": 2, "check": [{"error": 2e-6}], "kernels": [{"kernel": "map0", "default_seconds": 2, "tuned_seconds": 2}, {"kernel": "map1", "default_seconds": 0.5, "tuned_seconds": 0.4, "changed": "rows 8"}]}';;
+	esac;;
+*"--tuning off"*) echo '{"tokens": 100, "median_seconds": 1, "decode": {"tokens": 16, "median_seconds": 1}}';;
+*-0.tuning*) echo '{"tokens": 100, "median_seconds": 0.5, "decode": {"tokens": 16, "median_seconds": 1}}';;
+*) echo '{"tokens": 100, "median_seconds": 0.8, "decode": {"tokens": 16, "median_seconds": 1}}';;
+esac
+`)
+	if err := os.Chmod(memory, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer func(was string) { *memc = was }(*memc)
+	*memc = memory
+	cases, err := readCases(writeCases(t, `[{"work": "w", "what": "tune", "budget": "1s", "spec": "s", "tokens": [100], "set": {"K": 2}}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &tuneTable{targets: []string{"avx2"}, threads: 2}
+	if err := x.run(cases); err != nil {
+		t.Fatal(err)
+	}
+	text := x.String()
+	for _, want := range []string{
+		"| w | K=2 tokens=100 | avx2 | 3 and 4 of 4 | 100 | 200 | 125 | 60.0 % | 16.0 | 16.0 | 16.0 | 0.0 % |\n",
+		"| w | K=2 tokens=100 | avx2 | `map0` | 1500.000 | 75 % | 0.50 | rows 7 | 1.00 | default |\n",
+		"| w | K=2 tokens=100 | avx2 | `map1` | 490.000 | 24 % | 1.00 | default | 0.80 | rows 8 |\n",
+		"largest error 2.0e-06",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the tables lack %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "map2") {
+		t.Error("kernels of no weight have rows")
+	}
+	y := &compileTable{targets: []string{"avx2"}}
+	if err := y.run(cases); err != nil {
+		t.Fatal(err)
+	}
+	if text := y.String(); !strings.Contains(text, "| w | K=2 tokens=100 | avx2 | 0.") {
+		t.Errorf("the table of compiling:\n%s", text)
+	}
+	if _, err := readCases(writeCases(t, `[{"work": "w", "what": "tune", "spec": "s"}]`)); err == nil {
+		t.Error("a tuning without a budget is read")
 	}
 }
 

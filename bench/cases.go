@@ -14,6 +14,7 @@ import (
 type entry struct {
 	Work     string                     `json:"work"`
 	Curve    bool                       `json:"curve"` // a line of the curve over positions: see curve.go
+	What     string                     `json:"what"`  // tune, compile: see tune.go, compile.go; "": time the spec
 	Spec     string                     `json:"spec"`
 	Config   string                     `json:"config"`   // a file with the spec's parameters
 	Set      map[string]json.RawMessage `json:"set"`      // parameters: a value or a list of values
@@ -28,12 +29,15 @@ type entry struct {
 	Rounds   int                        `json:"rounds"`   // at most so many
 	Peer     string                     `json:"peer"`     // the question that peers are asked, with {parameters}
 	Versus   []string                   `json:"versus"`   // flags of memc bench: memc with them has a turn, too
+	Budget   string                     `json:"budget"`   // of memc tune
 }
 
 // benchCase is one row of the table, but for the number of threads.
 type benchCase struct {
 	work, sizes string
 	curve       bool
+	what        string
+	budget      string
 	at          int
 	args        []string // of memc bench
 	peer        string   // "": no peer has it
@@ -53,6 +57,9 @@ func readCases(file string) ([]benchCase, error) {
 	}
 	var out []benchCase
 	for _, e := range entries {
+		if e.What != "" && e.What != "tune" && e.What != "compile" || (e.What == "tune") != (e.Budget != "") {
+			return nil, fmt.Errorf("%s: %s: what is done is tune, with a budget, or compile, not %q with the budget %q", file, e.Work, e.What, e.Budget)
+		}
 		list, err := e.cases()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", file, e.Work, err)
@@ -118,7 +125,7 @@ func (e *entry) cases() ([]benchCase, error) {
 
 // one is the case of these parameters.
 func (e *entry) one(chosen [][2]string) benchCase {
-	c := benchCase{work: e.Work, curve: e.Curve, args: []string{e.Spec}, peer: e.Peer, versus: e.Versus, rounds: e.Rounds}
+	c := benchCase{work: e.Work, curve: e.Curve, what: e.What, budget: e.Budget, args: []string{e.Spec}, peer: e.Peer, versus: e.Versus, rounds: e.Rounds}
 	if e.Config != "" {
 		c.args = append(c.args, "--config", e.Config)
 	}

@@ -75,6 +75,28 @@ func (c *curve) run(cases []benchCase) error {
 	return nil
 }
 
+// keys are those of the rows that run makes, and the head of its columns: every
+// model has three.
+func (c *curve) keys(cases []benchCase) []string {
+	var lines, out []string
+	for _, k := range cases {
+		out = append(out, key(fmt.Sprint(k.at)))
+		if !slices.Contains(lines, k.work) {
+			lines = append(lines, k.work)
+		}
+	}
+	return append(out, curveHead(lines)+"\n")
+}
+
+// curveHead is the head of a table with these models.
+func curveHead(lines []string) string {
+	head := "| position |"
+	for _, l := range lines {
+		head += fmt.Sprintf(" %s: prefill | decoding | state |", l)
+	}
+	return head
+}
+
 // String is the table in Markdown: a row for each position, and for each model
 // three columns.
 func (c *curve) String() string {
@@ -82,11 +104,7 @@ func (c *curve) String() string {
 	fmt.Fprintf(&b, "Printed by `make bench` on %s, target %s, %d threads: tokens a second of one call of many tokens that begins at a position of a stream, of calls\n", processor(), c.target, c.threads)
 	b.WriteString("of one token behind it, and the bytes of the stream's state. The rows before were not read: see `--at`.\n")
 	fmt.Fprintf(&b, "memc was compared with the float64 interpreter before %d of %d, largest error %.1e.\n\n", c.checks, len(c.points), c.farthest)
-	b.WriteString("| position |")
-	for _, l := range c.lines {
-		fmt.Fprintf(&b, " %s: prefill | decoding | state |", l)
-	}
-	fmt.Fprintf(&b, "\n|--:|%s\n", strings.Repeat("--:|", 3*len(c.lines)))
+	fmt.Fprintf(&b, "%s\n|--:|%s\n", curveHead(c.lines), strings.Repeat("--:|", 3*len(c.lines)))
 	var positions []int
 	for _, p := range c.points {
 		positions = append(positions, p.at)

@@ -1,5 +1,6 @@
 // Bench times memc beside other programs that do the same work, in turns and on
-// as many threads, and prints one Markdown table. See README.md.
+// as many threads, and what it makes of tuning and how long it compiles, and prints
+// Markdown tables. See README.md.
 //
 //	go run ./bench [-threads 1,2] [-rounds 3] [-only REGEXP] [-target T,…] [-write FILE] CASES.json…
 package main
@@ -26,7 +27,8 @@ var (
 	threads = flag.String("threads", "1,2", "numbers of threads")
 	rounds  = flag.Int("rounds", 3, "how often everyone has a turn at each case")
 	only    = flag.String("only", "", "a regular expression: the cases whose work and sizes it matches")
-	writeTo = flag.String("write", "", "put the table into this file, between the lines that begin and end the results")
+	writeTo = flag.String("write", "", "put the tables into this file, between the lines that begin and end each; rows there that are not measured now would be lost, which is an error")
+	drop    = flag.Bool("drop", false, "with -write: rows that are not measured now may go")
 )
 
 func main() {
@@ -51,7 +53,7 @@ func run() error {
 			return fmt.Errorf("-target %s: amx, avx512, avx2 or several of them", *target)
 		}
 	}
-	var cases, curves []benchCase
+	var cases, curves, tunings, compilations []benchCase
 	for _, file := range flag.Args() {
 		list, err := readCases(file)
 		if err != nil {
@@ -60,6 +62,10 @@ func run() error {
 		for _, c := range list {
 			switch {
 			case !pick.MatchString(c.work + " " + c.sizes):
+			case c.what == "tune":
+				tunings = append(tunings, c)
+			case c.what == "compile":
+				compilations = append(compilations, c)
 			case c.curve:
 				curves = append(curves, c)
 			default:
@@ -67,7 +73,7 @@ func run() error {
 			}
 		}
 	}
-	if len(cases) == 0 && len(curves) == 0 {
+	if len(cases)+len(curves)+len(tunings)+len(compilations) == 0 {
 		return fmt.Errorf("no cases: name files of them, as bench/kernels.json")
 	}
 	var counts []int
@@ -78,34 +84,44 @@ func run() error {
 		}
 		counts = append(counts, n)
 	}
-	if len(cases) > 0 {
-		t := &table{targets: targets, rounds: *rounds}
-		for _, n := range counts {
-			if err := t.run(cases, n); err != nil {
+	t := &table{targets: targets, rounds: *rounds}
+	curve := &curve{target: targets[0], threads: slices.Max(counts)}
+	tuning := &tuneTable{targets: targets, threads: slices.Max(counts)}
+	compiling := &compileTable{targets: targets}
+	all := []part{
+		{"results of specs/bench", len(cases), t.keys(cases, counts), false, func() error {
+			for _, n := range counts {
+				if err := t.run(cases, n); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, t},
+		{"curve of whole models", len(curves), curve.keys(curves), true, func() error { return curve.run(curves) }, curve},
+		{"times of compiling", len(compilations), keysOf(compilations, targets), false, func() error { return compiling.run(compilations) }, compiling},
+		{"tuned against default", len(tunings), keysOf(tunings, targets), false, func() error { return tuning.run(tunings) }, tuning},
+	}
+	all = slices.DeleteFunc(all, func(p part) bool { return p.cases == 0 })
+	if *writeTo != "" && !*drop { // before hours are spent
+		for _, p := range all {
+			if err := p.loses(*writeTo); err != nil {
 				return err
 			}
 		}
-		if err := show("results of specs/bench", t.String()); err != nil {
-			return err
-		}
 	}
-	if len(curves) > 0 {
-		c := &curve{target: targets[0], threads: slices.Max(counts)}
-		if err := c.run(curves); err != nil {
+	for _, p := range all {
+		if err := p.run(); err != nil {
 			return err
 		}
-		return show("curve of whole models", c.String())
+		fmt.Print(p.text)
+		if *writeTo == "" {
+			continue
+		}
+		if err := section.Replace(*writeTo, p.name, p.text.String()); err != nil {
+			return err
+		}
 	}
 	return nil
-}
-
-// show prints a table, and puts it into its place in the file of -write.
-func show(name, text string) error {
-	fmt.Print(text)
-	if *writeTo == "" {
-		return nil
-	}
-	return section.Replace(*writeTo, name, text)
 }
 
 // usual are the targets that are timed unless others are named.

@@ -117,6 +117,23 @@ func (t *table) run(cases []benchCase, threads int) error {
 	return nil
 }
 
+// keys are those of the rows that run makes.
+func (t *table) keys(cases []benchCase, threads []int) []string {
+	var out []string
+	for _, c := range cases {
+		for _, target := range t.targets {
+			for _, n := range threads {
+				for _, work := range []string{c.work, c.work + ", decoding"} {
+					for _, sizes := range []string{c.sizes, c.sizes + " " + strings.Join(c.versus, " ")} {
+						out = append(out, key(work, sizes, target, fmt.Sprint(n)))
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
 func middle(list []measured) measured {
 	slices.SortFunc(list, func(a, b measured) int {
 		if a.Median < b.Median {

@@ -33,6 +33,7 @@ func (sc *scope) kernel(kind string) *kernelBuilder {
 	if k.number < len(lw.texts) && lw.texts[k.number] != "" {
 		k.origin = lw.texts[k.number]
 		k.tiling = lw.Choose(k.origin)
+		lw.chosen = k.origin
 		k.tiling.Panel, k.tiling.MaxNear, k.tiling.MaxSums = lw.Tiling.Panel, lw.Tiling.MaxNear, lw.Tiling.MaxSums
 	}
 	lw.built = append(lw.built, "")
@@ -121,6 +122,7 @@ func (k *kernelBuilder) launch() {
 		return
 	}
 	lw := k.sc.lw
+	lw.chosen = ""
 	kind := k.k.Name
 	k.k.Name = ""
 	text := kind + "\n" + k.k.String()

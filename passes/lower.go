@@ -66,15 +66,6 @@ func Lower(entries []*ir.Graph, o Options) (*Program, error) {
 // are built, which does not depend on tile sizes. With these texts it asks
 // o.Choose for the sizes of each.
 func lower(fused []*ir.Graph, o Options, texts []string) (p *Program, built []string, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			if e, ok := r.(lowerError); ok {
-				p, built, err = nil, nil, e.error
-				return
-			}
-			p, built, err = nil, nil, fmt.Errorf("internal error while lowering (a bug in the compiler, not in the spec): %v", r)
-		}
-	}()
 	lw := &lowerer{
 		Options: o,
 		texts:   texts,
@@ -88,6 +79,19 @@ func lower(fused []*ir.Graph, o Options, texts []string) (p *Program, built []st
 		loops:   map[string]int{},
 		buffers: map[string]bool{},
 	}
+	defer func() {
+		if r := recover(); r != nil {
+			p, built = nil, nil
+			if e, ok := r.(lowerError); ok {
+				err = e.error
+			} else {
+				err = fmt.Errorf("internal error while lowering (a bug in the compiler, not in the spec): %v", r)
+			}
+			if lw.chosen != "" {
+				err = &SizesError{lw.chosen, err}
+			}
+		}
+	}()
 	lw.slot("pos", nil)
 	lw.slot("n", nil)
 	for _, g := range fused {
@@ -102,6 +106,19 @@ func lower(fused []*ir.Graph, o Options, texts []string) (p *Program, built []st
 	}
 	return &Program{lw.plan, lw.kernels, lw.origins}, lw.built, nil
 }
+
+// SizesError is the error of a kernel that cannot be built with the sizes which
+// Options.Choose gave.
+type SizesError struct {
+	Text string // what Choose was asked with
+	Err  error
+}
+
+// Error says where in the spec the fault lies.
+func (e *SizesError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the fault.
+func (e *SizesError) Unwrap() error { return e.Err }
 
 // lowerError carries a fault out of the depth of lowering.
 type lowerError struct{ error }
@@ -120,6 +137,7 @@ type lowerer struct {
 	plan    *plan.Plan
 	kernels []*kernel.Kernel
 	texts   []string          // of an earlier lowering with Tiling: see lower
+	chosen  string            // the text of the kernel that is being built with sizes of its own
 	built   []string          // the texts of this one
 	origins []string          // of kernels: Program.Texts
 	byText  map[string]string // a kernel's text without its name → its name

@@ -26,7 +26,8 @@ type machine struct {
 	held    []held         // of each state
 	addr    []uintptr      // of each buffer
 
-	times []KernelTime // nil: not asked for
+	times []KernelTime             // nil: not asked for
+	pick  func(kernel string) bool // of what is timed; nil: all
 
 	entries []entry
 	team    *team

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -25,6 +26,24 @@ func (s *Session) Profile() []KernelTime {
 	return nil
 }
 
+// Sample has a profiled session launch only what pick wants, which is asked before
+// each launch, in the plan's order; nil wants all. What calls give and leave in
+// the state means nothing then, until Rewind leads back to where all was launched;
+// how long a launch takes does not depend on that. It is an error where nothing is
+// profiled, or not by compiled code for processors.
+func (s *Session) Sample(pick func(kernel string) bool) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.busy.Unlock()
+	m, ok := s.machine.(*machine)
+	if !ok || m.times == nil {
+		return errors.New("launches are chosen where they are timed one by one: in a profiled session on a processor")
+	}
+	m.pick = pick
+	return nil
+}
+
 // Profile is the machine's part of Session.Profile.
 func (m *machine) Profile() []KernelTime { return m.times }
 
@@ -35,6 +54,9 @@ func (m *machine) timed(e *entry, steps []plan.Step, at, record int64) {
 		s := &steps[i]
 		switch s.Kind {
 		case plan.Launch:
+			if m.pick != nil && !m.pick(s.Kernel) {
+				break
+			}
 			c := &m.team.call
 			c.steps, c.count, c.records = e.region.Addr(at*stepBytes), 1, m.records.Addr(record*width*8)
 			begin := time.Now()

@@ -253,6 +253,47 @@ func TestProfile(t *testing.T) {
 	}
 }
 
+// TestSample: what is not wanted is not launched, and a rewound stream that
+// launches all again is as if nothing had been left out.
+func TestSample(t *testing.T) {
+	p := tiny(t)
+	s, err := p.NewSession(tinyWeights(t, p), Options{Threads: 2, Profile: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	start, err := s.Mark()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := randomTokens(rand.New(rand.NewPCG(5, 5)), 50)
+	seen := 0
+	if err := s.Sample(func(kernel string) bool {
+		if kernel == "total" {
+			seen++
+		}
+		return kernel == "total" && seen%4 == 1
+	}); err != nil {
+		t.Fatal(err)
+	}
+	feed(t, s, tokens)
+	for _, k := range s.Profile() {
+		if want := map[string]int64{"total": 5}[k.Kernel]; k.Calls != want {
+			t.Errorf("%s: %d launches, want %d", k.Kernel, k.Calls, want)
+		}
+	}
+	if err := errors.Join(s.Rewind(start), s.Sample(nil)); err != nil {
+		t.Fatal(err)
+	}
+	want, _ := oracle(tokens)
+	if got := feed(t, s, tokens); !slices.Equal(got, want) || seen != 17 {
+		t.Errorf("after %d launches that were asked for, the stream differs", seen)
+	}
+	if err := session(t, p, s.Weights(), 1).Sample(nil); err == nil {
+		t.Error("launches that nobody times are chosen")
+	}
+}
+
 func TestLastCallCounts(t *testing.T) {
 	p := tiny(t)
 	s := session(t, p, tinyWeights(t, p), 1)

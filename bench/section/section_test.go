@@ -15,6 +15,9 @@ func TestReplace(t *testing.T) {
 		}
 	}
 	write("before\n<!-- begin: it -->\nold\n<!-- end: it -->\nafter\n")
+	if old, err := Read(file, "it"); err != nil || old != "old\n" {
+		t.Fatalf("it reads %q, %v", old, err)
+	}
 	if err := Replace(file, "it", "new\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -25,6 +28,9 @@ func TestReplace(t *testing.T) {
 		write(text)
 		if err := Replace(file, "it", "new\n"); err == nil {
 			t.Errorf("%q is written", text)
+		}
+		if _, err := Read(file, "it"); err == nil {
+			t.Errorf("%q is read", text)
 		}
 		if got, _ := os.ReadFile(file); string(got) != text {
 			t.Errorf("%q is now %q", text, got)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
@@ -333,9 +334,12 @@ func (in *input) compileTimed(a *app, targets []string) (*artifact.Artifact, flo
 		return nil, 0, err
 	}
 	if in.tunes {
-		list, _, err := memc.ReadTuningDir(memc.TuningDir(kept))
+		list, faulty, err := memc.ReadTuningDir(memc.TuningDir(kept))
 		if err != nil {
 			return nil, 0, err
+		}
+		for _, name := range slices.Sorted(maps.Keys(faulty)) {
+			warn(fmt.Sprintf("%v; memc tune --prune removes it", faulty[name]))
 		}
 		in.tuning, _ = memc.NewTuning(list)
 	}

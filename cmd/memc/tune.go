@@ -51,6 +51,7 @@ type tuneReport struct {
 	Dir     string        `json:"dir"`
 	Tried   int           `json:"tried"`   // sets of sizes
 	Of      int           `json:"of"`      // as many as there are
+	Check   []entryCheck  `json:"check"`   // of the target's own sizes, whose bits all others have
 	Refused []string      `json:"refused"` // sizes that did not compile, or gave other results
 	Default float64       `json:"default_seconds"`
 	Tuned   float64       `json:"tuned_seconds"`
@@ -162,6 +163,9 @@ func (c *tuneCmd) list(a *app, dir string) error {
 
 func (r *tuneReport) text(w io.Writer) {
 	fmt.Fprintf(w, "%s on %s (%s): %d of %d sets of sizes tried\n", r.Spec, r.Target, r.Machine, r.Tried, r.Of)
+	for _, c := range r.Check {
+		fmt.Fprintf(w, "%s %s\n", c.Entry, c)
+	}
 	for _, s := range r.Refused {
 		fmt.Fprintln(w, "refused: "+s)
 	}

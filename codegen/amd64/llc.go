@@ -81,8 +81,20 @@ type Blob struct {
 	Features []string         // processor features, in llc's spelling, that the code uses
 }
 
+// KernelError is the error of one kernel that no code can be printed for.
+type KernelError struct {
+	Kernel string // its name
+	Err    error
+}
+
+// Error says which kernel it is, and where in it the fault lies.
+func (e *KernelError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the fault.
+func (e *KernelError) Unwrap() error { return e.Err }
+
 // Compile prints, assembles and links kernels. The error is Missing where there
-// is no llc.
+// is no llc, and has a KernelError where one of the kernels is at fault.
 func Compile(ctx context.Context, ks []*kernel.Kernel, m Machine) (*Blob, error) {
 	llc, err := findLLC()
 	if err != nil {

@@ -30,14 +30,14 @@ func printModule(ks []*kernel.Kernel, m Machine, walk bool) (llvm string, scratc
 	for _, k := range ks {
 		mod.where = "kernel " + k.Name
 		if err := errors.Join(k.Verify()...); err != nil {
-			return "", nil, err
+			return "", nil, &KernelError{k.Name, err}
 		}
 		if _, twice := scratch[k.Name]; twice || !nameable(k.Name) {
 			return "", nil, fmt.Errorf("kernel %q: the name is taken or not made of letters, digits, '.' and '_'", k.Name)
 		}
 		scratch[k.Name] = mod.kernel(k)
 		if mod.err != nil {
-			return "", nil, mod.err
+			return "", nil, &KernelError{k.Name, mod.err}
 		}
 	}
 	if walk {
