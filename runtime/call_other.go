@@ -5,6 +5,7 @@ package runtime
 import (
 	"fmt"
 	goruntime "runtime"
+	"sync/atomic"
 )
 
 // nativeHere says why this system cannot run compiled code.
@@ -15,3 +16,7 @@ func nativeHere() error {
 func allowTiles() error { return nativeHere() }
 
 func callWalk(uintptr, *walkCall, int, *[8]uintptr) { panic("runtime: compiled code cannot run here") }
+
+func park(*atomic.Uint32) { panic("runtime: nothing works here, nor sleeps") }
+
+func unpark(*atomic.Uint32) { panic("runtime: nothing works here, nor sleeps") }

@@ -23,7 +23,7 @@ type walkCall struct {
 // team is the workers of a machine: the calling goroutine is the first; the
 // others are goroutines on threads of their own, parked between calls. A worker
 // that has nothing to do looks for the next call for some microseconds, since
-// the next token often follows at once, and then sleeps.
+// the next token often follows at once, and then parks.
 type team struct {
 	walk   uintptr
 	others []*worker
@@ -40,9 +40,8 @@ type team struct {
 // worker is one worker's parking place, in cache lines of its own.
 type worker struct {
 	calls  atomic.Uint64 // calls begun
-	asleep atomic.Bool   // it waits on wake
-	wake   chan struct{}
-	_      [104]byte
+	asleep atomic.Uint32 // 1: it is parked, or about to be
+	_      [116]byte
 }
 
 // spins is how often a waiting goroutine looks before it sleeps: about 10 µs.
@@ -51,7 +50,7 @@ const spins = 10_000
 func newTeam(walk uintptr, workers int) *team {
 	t := &team{walk: walk, done: make(chan struct{}, 1)}
 	for i := 1; i < workers; i++ {
-		w := &worker{wake: make(chan struct{}, 1)}
+		w := &worker{}
 		t.others = append(t.others, w)
 		go t.work(w, i)
 	}
@@ -117,8 +116,8 @@ func (t *team) start() {
 	t.left.Store(int64(len(t.others)))
 	for _, w := range t.others {
 		w.calls.Add(1)
-		if w.asleep.CompareAndSwap(true, false) {
-			w.wake <- struct{}{}
+		if w.asleep.CompareAndSwap(1, 0) {
+			unpark(&w.asleep)
 		}
 	}
 }
@@ -146,11 +145,12 @@ func (w *worker) wait(seen uint64) {
 				return
 			}
 		}
-		w.asleep.Store(true)
-		if w.calls.Load() != seen && w.asleep.CompareAndSwap(true, false) {
-			return // the caller saw no one asleep
+		w.asleep.Store(1)
+		if w.calls.Load() != seen {
+			w.asleep.Store(0)
+			return
 		}
-		<-w.wake // perhaps for a call that was noticed without it
+		park(&w.asleep)
 	}
 }
 
