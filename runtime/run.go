@@ -36,6 +36,7 @@ func (m *machine) begin() error {
 	if err != nil {
 		return err
 	}
+	scratch.Huge()
 	m.scratch, m.barrier = scratch, barrier
 	t := newTeam(m.engine.walk, threads)
 	t.call = walkCall{records: m.records.Addr(0), record: int64(m.plan.Record), scratch: scratch.Addr(0), stride: uintptr(stride), barrier: barrier.Addr(0)}
