@@ -256,6 +256,43 @@ func TestTuningUsed(t *testing.T) {
 	}
 }
 
+// TestTuningServesDeeper: the kernels of a model are those of one with fewer layers,
+// so that what is found for these serves it.
+func TestTuningServesDeeper(t *testing.T) {
+	config, err := os.ReadFile("models/passkey-allmem/config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := func(layers string) map[string]bool {
+		o := memc.Options{Set: map[string]json.RawMessage{"num_hidden_layers": json.RawMessage(layers)}}
+		if err := json.Unmarshal(config, &o.Config); err != nil {
+			t.Fatal(err)
+		}
+		m, err := memc.Load("specs/allmem.spec", o)
+		if err == nil {
+			m, err = memc.Optimise(m, false, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := memc.Lower(m, "avx512", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]bool{}
+		for _, text := range p.Texts {
+			out[memc.HashKernel(text)] = true
+		}
+		return out
+	}
+	few, many := texts("3"), texts("6")
+	for hash := range many {
+		if !few[hash] {
+			t.Errorf("the kernel %.12s of six layers is none of three layers' %d", hash, len(few))
+		}
+	}
+}
+
 // TestTuningFails: sizes that do not compile give way to the next best, with a
 // sentence.
 func TestTuningFails(t *testing.T) {

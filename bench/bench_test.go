@@ -204,7 +204,7 @@ esac
 	}
 	text := x.String()
 	for _, want := range []string{
-		"| w | K=2 tokens=100 | avx2 | 3 and 4 of 4 | 100 | 200 | 125 | 60.0 % | 16.0 | 16.0 | 16.0 | 0.0 % |\n",
+		"| w | K=2 tokens=100 | avx2 | 3 and 4 of 4 | 100 | 2.00 | 1.25 | 60.0 % | 16.0 | 1.00 | 1.00 | 0.0 % |\n",
 		"| w | K=2 tokens=100 | avx2 | `map0` | 1500.000 | 75 % | 0.50 | rows 7 | 1.00 | default |\n",
 		"| w | K=2 tokens=100 | avx2 | `map1` | 490.000 | 24 % | 1.00 | default | 0.80 | rows 8 |\n",
 		"largest error 2.0e-06",

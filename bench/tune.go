@@ -27,8 +27,12 @@ type tuneTable struct {
 type tunedProgram struct {
 	work, sizes, target string
 	tried               [2][2]int // sets of sizes, of as many as there are
-	many, one           [3]float64
+	same                bool      // both tunings have the same sizes: the programs are one
+	many, one           turns
 }
+
+// turns are the speeds of the default and of both tunings in each round.
+type turns [3][]float64
 
 // tunedKernel is one of its kernels.
 type tunedKernel struct {
@@ -44,7 +48,7 @@ const leastShown = 0.01
 // tuneRounds is how often everyone has a turn, tuneRepeat how often it runs then.
 const (
 	tuneRounds = 5
-	tuneRepeat = 5
+	tuneRepeat = 9
 	tuneDecode = 16
 )
 
@@ -121,7 +125,7 @@ func (t *tuneTable) one(c benchCase, target, dir string) error {
 			t.kernels = append(t.kernels, k)
 		}
 	}
-	var many, one [3][]float64
+	p.same = !slices.ContainsFunc(kernels, func(k tunedKernel) bool { return k.changed[0] != k.changed[1] })
 	for range tuneRounds {
 		for way, file := range files {
 			c := c
@@ -131,32 +135,47 @@ func (t *tuneTable) one(c benchCase, target, dir string) error {
 			if err != nil {
 				return err
 			}
-			many[way] = append(many[way], float64(r.Tokens)/r.Median)
-			one[way] = append(one[way], float64(r.Decode.Tokens)/r.Decode.Median)
+			p.many[way] = append(p.many[way], float64(r.Tokens)/r.Median)
+			p.one[way] = append(p.one[way], float64(r.Decode.Tokens)/r.Decode.Median)
 		}
-	}
-	for way := range files {
-		p.many[way], p.one[way] = middleOf(many[way]), middleOf(one[way])
 	}
 	t.programs = append(t.programs, p)
 	return nil
 }
 
-func middleOf(x []float64) float64 {
-	slices.Sort(x)
-	return x[len(x)/2]
+func middleOf(x []float64) float64 { return slices.Sorted(slices.Values(x))[len(x)/2] }
+
+// part is the middle of the rounds' ratios of two speeds.
+func (t *turns) part(of, to int) float64 {
+	var x []float64
+	for i := range t[of] {
+		x = append(x, t[of][i]/t[to][i])
+	}
+	return middleOf(x)
+}
+
+// cells are the default's speed, what both tunings make of it, and how far these
+// are apart.
+func (t *turns) cells(same bool) string {
+	apart := "same sizes"
+	if !same {
+		x := t.part(1, 2)
+		apart = fmt.Sprintf("%.1f %%", 100*(max(x, 1/x)-1))
+	}
+	return fmt.Sprintf(" %s | %.2f | %.2f | %s ", speed(middleOf(t[0])), t.part(1, 0), t.part(2, 0), apart)
 }
 
 // String is both tables in Markdown.
 func (t *tuneTable) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Printed by `make tune-docs` on %s, %d threads: each case is tuned twice with nothing known from before (`memc tune`), and then programs of the\n", processor(), t.threads)
-	fmt.Fprintf(&b, "target's own sizes and of both tunings run in turns, %d times: middle speeds, in tokens a second, of one call of all tokens and of %d calls of one token behind\n", tuneRounds, tuneDecode)
-	fmt.Fprintf(&b, "it. Apart is how far the speeds of the two tunings are from each other. `memc tune` compared each program with the float64 interpreter, largest error %.1e.\n\n", t.farthest)
+	fmt.Fprintf(&b, "target's own sizes and of both tunings run in turns, %d times: the default's tokens a second, of one call of all tokens and of %d calls of one token behind it, and the\n", tuneRounds, tuneDecode)
+	fmt.Fprintf(&b, "middle of the rounds' ratios of both tunings to it. Apart is how far the speeds of the two tunings are from each other, likewise; where they chose the same sizes they\n")
+	fmt.Fprintf(&b, "are one program, and their ratios show the noise. `memc tune` compared each program with the float64 interpreter, largest error %.1e.\n\n", t.farthest)
 	b.WriteString("| work | sizes | target | sets tried | many: default | first | second | apart | one: default | first | second | apart |\n")
 	b.WriteString("|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, p := range t.programs {
-		fmt.Fprintf(&b, "| %s | %s | %s | %d and %d of %d |%s|%s|\n", p.work, p.sizes, p.target, p.tried[0][0], p.tried[1][0], p.tried[0][1], speeds(p.many), speeds(p.one))
+		fmt.Fprintf(&b, "| %s | %s | %s | %d and %d of %d |%s|%s|\n", p.work, p.sizes, p.target, p.tried[0][0], p.tried[1][0], p.tried[0][1], p.many.cells(p.same), p.one.cells(p.same))
 	}
 	b.WriteString("\nKernel by kernel, those with a hundredth of the time and more: the part of the default's time that a kernel takes with the sizes found, 1.00 where the default is best.\n\n")
 	b.WriteString("| work | sizes | target | kernel | default ms | share | first | sizes | second | sizes |\n")
@@ -166,10 +185,4 @@ func (t *tuneTable) String() string {
 			k.parts[0], cmp.Or(k.changed[0], "default"), k.parts[1], cmp.Or(k.changed[1], "default"))
 	}
 	return b.String()
-}
-
-// speeds are the cells of the default, of both tunings, and of how far these are
-// apart.
-func speeds(x [3]float64) string {
-	return fmt.Sprintf(" %s | %s | %s | %.1f %% ", speed(x[0]), speed(x[1]), speed(x[2]), 100*(max(x[1], x[2])/min(x[1], x[2])-1))
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"encoding/binary"
 	"errors"
 	"hash/maphash"
 	"maps"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/memc-lang/memc"
 	"github.com/memc-lang/memc/runtime"
-	"github.com/memc-lang/memc/runtime/safetensors"
 )
 
 // rounds is how often two programs run in turns, at least and at most; a round of
@@ -84,7 +83,7 @@ func (t *tuner) contestant(tuning *memc.Tuning) (*contestant, error) {
 	if tuning != nil && !slices.ContainsFunc(t.order, func(text string) bool { return c.changed[text] }) {
 		return c, nil // nothing to run
 	}
-	if tuning == nil {
+	if tuning == nil && !t.chosen {
 		t.choosePhases(low)
 	}
 	warned := ""
@@ -105,6 +104,11 @@ func (t *tuner) contestant(tuning *memc.Tuning) (*contestant, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c, c.begin(t, w)
+}
+
+// begin begins a stream of each entry that is timed.
+func (c *contestant) begin(t *tuner, w *runtime.Weights) (err error) {
 	threads := t.threads()
 	for i, g := range t.lowered.Entries {
 		if len(t.phases[i]) == 0 {
@@ -113,19 +117,21 @@ func (t *tuner) contestant(tuning *memc.Tuning) (*contestant, error) {
 		r := &contestRun{bench: &bench{app: t.app, p: c.program, w: w, threads: threads, number: i, graph: g}, phases: t.phases[i]}
 		if r.session, r.start, err = r.bench.start(way{}, runtime.Options{Threads: threads, Profile: true}); err != nil {
 			c.close()
-			return nil, err
+			c.runs = nil
+			return err
 		}
 		c.runs = append(c.runs, r)
 		for _, w := range r.phases {
 			in, err := r.bench.inputs(w.rows)
 			if err != nil {
 				c.close()
-				return nil, err
+				c.runs = nil
+				return err
 			}
-			r.in, r.out = append(r.in, in), append(r.out, make([]runtime.Tensor, len(p.Entries()[i].Outputs)))
+			r.in, r.out = append(r.in, in), append(r.out, make([]runtime.Tensor, len(c.program.Entries()[i].Outputs)))
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // weightsOf gives a program the weights of the target's own sizes, which lie as it
@@ -186,27 +192,40 @@ func (c *contestant) round(s *sampler, depth float64, results bool) (*round, err
 			}
 		}
 		if results {
-			state, err := stateOf(r.session)
-			if err != nil {
+			h := &dataHash{}
+			h.SetSeed(seed)
+			if err := r.session.WriteState(h); err != nil {
 				return nil, err
 			}
-			tensors, names, _, err := safetensors.Decode(state) // whose program it is says the rest
-			if err != nil {
-				return nil, err
-			}
-			for _, name := range names {
-				x.bits = append(x.bits, maphash.Bytes(seed, tensors[name].Data))
-			}
+			x.bits = append(x.bits, h.Sum64())
 		}
 	}
 	return x, nil
 }
 
-func stateOf(s *runtime.Session) ([]byte, error) {
-	var state bytes.Buffer
-	state.Grow(int(s.StateBytes()) + 1<<16)
-	err := s.WriteState(&state)
-	return state.Bytes(), err
+// dataHash hashes the tensors of a safetensors file that is written to it. The
+// header before them, which says whose program it is, does not count: its length is
+// in the first 8 bytes.
+type dataHash struct {
+	maphash.Hash
+	head []byte // the first bytes, until they have the length
+	skip uint64 // bytes of the header to come
+}
+
+func (h *dataHash) Write(b []byte) (int, error) {
+	const size = 8
+	n := len(b)
+	if more := min(size-len(h.head), n); more > 0 {
+		h.head = append(h.head, b[:more]...)
+		if b = b[more:]; len(h.head) < size {
+			return n, nil
+		}
+		h.skip = binary.LittleEndian.Uint64(h.head)
+	}
+	over := min(h.skip, uint64(len(b)))
+	h.skip -= over
+	_, err := h.Hash.Write(b[over:])
+	return n, err
 }
 
 // errOther says that sizes give other results.
@@ -220,11 +239,11 @@ var errOther = errors.New("the results are not those of the target's own sizes t
 // faster has the bits of the target's own.
 func (t *tuner) contest(c *contestant, until time.Time, last bool) (map[string]float64, error) {
 	s := t.sampler.again()
-	if s == nil {
-		if err := t.sameBits(c); err != nil {
-			return nil, err
-		}
-	} else if _, err := c.round(s, 0, false); err != nil { // the first is the slowest
+	compared, err := c.round(t.sampler.compared(), 0, true)
+	if err == nil && !slices.Equal(compared.bits, t.bits) {
+		err = errOther
+	}
+	if err != nil {
 		return nil, err
 	}
 	var a, b []*round
@@ -253,19 +272,7 @@ func (t *tuner) contest(c *contestant, until time.Time, last bool) (map[string]f
 			}
 		}
 	}
-	if s != nil {
-		return ratios, t.sameBits(c)
-	}
 	return ratios, nil
-}
-
-// sameBits runs everything once and compares the results.
-func (t *tuner) sameBits(c *contestant) error {
-	whole, err := c.round(nil, 0, true)
-	if err == nil && !slices.Equal(whole.bits, t.whole.bits) {
-		err = errOther
-	}
-	return err
 }
 
 // turn runs a round of the target's own sizes and one of a contestant; who begins

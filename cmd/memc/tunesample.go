@@ -12,8 +12,8 @@ import (
 // takes seconds. Then a round launches a few of each kernel's launches alone, one
 // after another and all at about the same depth of the model, so that neighbours
 // still find in the caches what the one before left there. The depth changes from
-// round to round. What such a round computes means nothing; results are compared
-// in a round of all launches.
+// round to round. What such a round computes means nothing: results are compared
+// in a round of more of them before, see sampler.compared.
 
 // A round may take so much of the budget; where it takes more, launches are left
 // out, and phases that hardly time a kernel which others do not.
@@ -37,8 +37,8 @@ const (
 	roughBytes = 2e10
 )
 
-// choosePhases keeps of a long round the phases that time nearly everything. low
-// has the target's own sizes.
+// choosePhases keeps of a round that will be long the phases that time nearly
+// everything. low has the target's own sizes.
 func (t *tuner) choosePhases(low *passes.Program) {
 	texts := map[string]string{}
 	for i, k := range low.Kernels {
@@ -56,9 +56,14 @@ func (t *tuner) choosePhases(low *passes.Program) {
 			times = append(times, took)
 		}
 	}
-	if all <= mostRound*t.cmd.Budget.Seconds() {
-		return
+	if all > mostRound*t.cmd.Budget.Seconds() {
+		t.keepPhases(times)
 	}
+}
+
+// keepPhases keeps the phases that time nearly everything; times are those of all.
+func (t *tuner) keepPhases(times []phaseTime) {
+	t.chosen = true
 	need := neededPhases(times)
 	for i := range t.phases {
 		t.phases[i] = nil
@@ -78,6 +83,7 @@ type sampler struct {
 	each     []map[string]int     // so many of them run in a round
 	time     []map[string]float64 // seconds of one
 	rounds   int
+	compares bool // it is one of sampler.compared
 }
 
 // newSampler takes as many launches of each kernel as take long enough to be timed.
@@ -110,6 +116,18 @@ func (s *sampler) again() *sampler {
 	return &out
 }
 
+// compared says what runs where results are compared: of each kernel's launches the
+// first quarter and the last one. Others leave what they would write as it was. In
+// a session that has run nothing yet that is the same for all programs.
+func (s *sampler) compared() *sampler {
+	if s == nil {
+		return nil
+	}
+	out := *s
+	out.compares = true
+	return &out
+}
+
 // depth is where in a program round i begins, from 0 to 1.
 func (s *sampler) depth(i int) float64 {
 	_, x := math.Modf(float64(i) * goldenRatio)
@@ -129,9 +147,12 @@ func (s *sampler) pick(phase int, texts map[string]string, depth, shift float64)
 	at := map[string]int{}
 	return func(kernel string) bool {
 		text := texts[kernel]
-		i, n := at[text], s.each[phase][text]
+		i, n, all := at[text], s.each[phase][text], s.launches[phase][text]
 		at[text]++
-		from := int(depth * float64(s.launches[phase][text]-n+1))
+		if s.compares {
+			return i < (all+3)/4 || i == all-1
+		}
+		from := int(depth * float64(all-n+1))
 		return from <= i && i < from+n
 	}
 }

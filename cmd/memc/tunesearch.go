@@ -41,6 +41,7 @@ type tuner struct {
 	own      *contestant
 	weights  *runtime.Weights     // of own
 	phases   [][]way              // what a round runs of each entry
+	chosen   bool                 // these are not all
 	names    map[string]string    // a kernel's text → its name
 	order    []string             // texts, as the plan has them
 	found    map[string][]variant // by text, best first
@@ -48,6 +49,7 @@ type tuner struct {
 	seen     map[string]float64   // seconds under the target's own sizes
 	total    float64              // of all
 	whole    *round               // of own, all launches
+	bits     []uint64             // of own, where results are compared
 	sampler  *sampler             // what contests launch; nil: everything
 	checks   []entryCheck
 
@@ -121,10 +123,35 @@ func (t *tuner) first() (err error) {
 		if t.whole, err = t.own.round(nil, 0, true); err != nil {
 			return err
 		}
-		if time.Since(begin).Seconds() > mostRound*t.cmd.Budget.Seconds() {
+		switch long := time.Since(begin).Seconds() > mostRound*t.cmd.Budget.Seconds(); {
+		case long && t.chosen:
 			t.sampler = newSampler(slices.Concat(t.phases...), t.whole)
-			break
+		case long:
+			t.keepPhases(t.whole.times)
+			t.own.close()
+			if t.own, err = t.contestant(nil); err != nil {
+				return err
+			}
+			if t.whole, err = t.own.round(nil, 0, true); err != nil {
+				return err
+			}
+			t.sampler = newSampler(slices.Concat(t.phases...), t.whole)
+		default:
+			continue
 		}
+		break
+	}
+	if t.bits = t.whole.bits; t.sampler != nil {
+		fresh := &contestant{program: t.own.program, texts: t.own.texts}
+		if err := fresh.begin(t, t.own.runs[0].bench.w); err != nil {
+			return err
+		}
+		compared, err := fresh.round(t.sampler.compared(), 0, true)
+		fresh.close()
+		if err != nil {
+			return err
+		}
+		t.bits = compared.bits
 	}
 	for _, times := range t.whole.times {
 		for text, seconds := range times {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"slices"
 	"testing"
 )
@@ -78,5 +79,34 @@ func TestSampler(t *testing.T) {
 	var none *sampler
 	if none.pick(0, texts, none.depth(3), 0) != nil || none.again() != nil {
 		t.Error("without a sampler some launches are left out")
+	}
+}
+
+// TestDataHash: of a file in pieces of any length the tensors count, and nothing
+// before them.
+func TestDataHash(t *testing.T) {
+	file := func(head, data string) string {
+		return string(binary.LittleEndian.AppendUint64(nil, uint64(len(head)))) + head + data
+	}
+	sum := func(file string, piece int) uint64 {
+		h := &dataHash{}
+		h.SetSeed(seed)
+		for len(file) > 0 {
+			n := min(piece, len(file))
+			if k, err := h.Write([]byte(file[:n])); k != n || err != nil {
+				t.Fatal(k, err)
+			}
+			file = file[n:]
+		}
+		return h.Sum64()
+	}
+	want := sum(file("one program", "some tensors"), 1000)
+	for piece := range 30 {
+		if sum(file("another", "some tensors"), piece+1) != want {
+			t.Errorf("in pieces of %d bytes the header counts", piece+1)
+		}
+	}
+	if sum(file("one program", "other tensors"), 3) == want || sum(file("one program", ""), 3) == want {
+		t.Error("the tensors do not count")
 	}
 }
