@@ -27,8 +27,8 @@
 // # Products
 //
 // Where a product lets groups of 8 or 16 terms be summed in any fixed order (see
-// kernel.Dot), it is mma.m16n8k8 or m16n8k16 of bf16 operands with f32 sums, the
-// groups in ascending order; else each sum is one chain of fused multiply-adds.
+// kernel.Dot), it is mma of bf16 operands with f32 sums, the groups in ascending
+// order; else each sum is one chain of fused multiply-adds.
 // Operands that are to be rounded to bf16 are one bf16 term; those of f32 are the
 // sum of three, x = x0 + x1 + x2, each the bf16 nearest to what the ones before it
 // leave. That sum is exact, 8 bits a term, and of the nine products the three with
@@ -41,6 +41,11 @@
 // lie as f16, their products are exact as they stand, with one mma of f16. Two tf32
 // terms of 11 bits, the other way to it, give 2^-21 with three mma of half the rate:
 // the same cost for an eighth of the accuracy. Infinite operands give NaN, where a chain would give infinities.
+// A group of 16 terms is m16n8k16, once for each product of parts, the smallest first.
+// A group of 8 is that too: two products of parts of the same 8 terms stand side by
+// side, as 16 terms would, so that three instructions make a product of f32 operands
+// and not six of half the width; what has no other beside it is m16n8k8. Those, too,
+// are added to the sums in the order of their sizes.
 // The order of the sums over k depends on k alone, so that a row's result does not
 // depend on the rows beside it.
 //

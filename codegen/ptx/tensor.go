@@ -83,25 +83,39 @@ func (p *printer) step(w *warpTile, a, b *side, k int) {
 func (p *printer) multiply(w *warpTile, block, piece int, a, b [][]operand) {
 	c, sums := &p.c, w.quadOf(block, piece)
 	form := fmt.Sprintf(".row.col.f32.%[1]s.%[1]s.f32", w.elem)
-	halves := 1
-	if w.group == 8 {
-		halves = 2
+	pairs := partProducts(len(a), len(b))
+	if w.group == 16 {
+		for _, ij := range pairs {
+			c.op("mma.sync.aligned.m16n8k16"+form, sums, several(a[ij[0]]...), several(b[ij[1]]...), sums)
+		}
+		return
 	}
-	for h := range halves {
-		for size := kept - 1; size >= 0; size-- {
-			for i := range a {
-				j := size - i
-				if j < 0 || j >= len(b) {
-					continue
-				}
-				if w.group == 8 {
-					c.op("mma.sync.aligned.m16n8k8"+form, sums, several(a[i][2*h], a[i][2*h+1]), several(b[j][h]), sums)
-				} else {
-					c.op("mma.sync.aligned.m16n8k16"+form, sums, several(a[i]...), several(b[j]...), sums)
-				}
+	for h := range 2 {
+		for n := 0; n < len(pairs); n += 2 {
+			x := pairs[n]
+			if n+1 == len(pairs) {
+				c.op("mma.sync.aligned.m16n8k8"+form, sums, several(a[x[0]][2*h], a[x[0]][2*h+1]), several(b[x[1]][h]), sums)
+				continue
+			}
+			// Two products of the same 8 terms stand side by side where 16 terms would.
+			y := pairs[n+1]
+			left := several(a[x[0]][2*h], a[x[0]][2*h+1], a[y[0]][2*h], a[y[0]][2*h+1])
+			c.op("mma.sync.aligned.m16n8k16"+form, sums, left, several(b[x[1]][h], b[y[1]][h]), sums)
+		}
+	}
+}
+
+// partProducts lists the products of two expansions that count, xi·yj by i and j:
+// the smallest first.
+func partProducts(left, right int) (pairs [][2]int) {
+	for size := kept - 1; size >= 0; size-- {
+		for i := range left {
+			if j := size - i; j >= 0 && j < right {
+				pairs = append(pairs, [2]int{i, j})
 			}
 		}
 	}
+	return pairs
 }
 
 // expand writes two neighbouring numbers as so many bf16 terms each, to nearest

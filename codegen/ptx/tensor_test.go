@@ -230,6 +230,38 @@ func TestProductsOfF16(t *testing.T) {
 	}
 }
 
+// Of a sum of groups of 8, two products of parts of one group go by in an
+// instruction that is wide enough for 16 terms.
+func TestGroupsOfEight(t *testing.T) {
+	for i, want := range []struct {
+		w           string
+		wide, short int // instructions of 8 terms
+	}{{"f32", 3, 0}, {"bf16", 1, 1}} {
+		ks, err := kernel.Parse(strings.ReplaceAll(`kernel eight(x: f32[0,24], w: W[24,8], y: f32[0,8] write) ints(n) {
+  tile a: f32[16,24] rows min(16, n - i)
+  tile b: f32[24,8]
+  tile s: f32[16,8] rows min(16, n - i)
+  part grid(i: n step 16) {
+    a = load x[i + r, c] // e.spec:1 x
+    b = load w[r, c] // e.spec:1 w
+    s = dot(a, b by 8) // e.spec:2 y
+    store y[i + r, c] = s // e.spec:2 y
+  }
+}
+`, "W", want.w))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := mustPrint(t, "sm_80", ks...).Text
+		// 24 terms are one group and a half: the last half is computed with zeros.
+		wide, short := strings.Count(text, "mma.sync.aligned.m16n8k16"), strings.Count(text, "mma.sync.aligned.m16n8k8")
+		if wide != 4*want.wide || short != 4*want.short {
+			t.Errorf("%s: %d wide and %d short instructions for 32 terms, not %d and %d", want.w, wide, short, 4*want.wide, 4*want.short)
+		}
+		agree(t, "sm_80", ks[0], fill(ks[0], 16, rand.New(rand.NewSource(int64(i))), 1), []int64{13}, 1, 3e-5)
+	}
+}
+
 // A matrix by a vector, and a vector by a matrix: what comes from buffers step by
 // step is summed where its sums are no tile of registers.
 func TestProductsOfVectors(t *testing.T) {
