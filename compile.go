@@ -219,11 +219,11 @@ func TilingOf(target string) passes.Tiling {
 	t := passes.DefaultTiling
 	if strings.HasPrefix(target, "sm_") {
 		// Tiles of a block's products are spread over the registers of 8 warps; plain
-		// rows of weights are what tensor cores read. What a block needs of fast weights
+		// rows of weights are what tensor cores read, and of codes their fragments. What a block needs of fast weights
 		// lies in its shared memory, and what it sums of their gradients in registers; of
 		// larger ones the sums are shared out over blocks.
 		t.MaxNear, t.MaxSums = 1<<15, 1<<14
-		t.Rows, t.Cols, t.RecurRows, t.MapElems, t.Panel = 128, 128, 64, 8192, 0
+		t.Rows, t.Cols, t.RecurRows, t.MapElems, t.Panel, t.Codes = 128, 128, 64, 8192, 0, elem.FragmentRows
 	}
 	switch target {
 	case "avx512":

@@ -26,6 +26,8 @@ var seeded = []struct {
 }{
 	{"map", "testdata/specs/capped.spec", `{}`, []int{100, 1}},
 	{"contract", "specs/bench/contract.spec", `{"K": 48, "N": 150, "weights": "bf16"}`, []int{16, 7}},
+	{"contract", "specs/bench/contract.spec", `{"K": 128, "N": 136, "weights": "q8"}`, []int{32, 7}},
+	{"contract", "specs/bench/contract.spec", `{"K": 96, "N": 136, "weights": "q4"}`, []int{32, 7}},
 	{"attend", "specs/bench/attend.spec", `{"heads": 4, "kv_heads": 2, "head_dim": 16, "window": 24, "sinks": 2}`, []int{16, 7, 16}},
 	{"recur", "specs/bench/recur.spec", `{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16}`, []int{16, 7, 16}},
 	{"hybrid", "specs/bench/hybrid.spec", `{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16, "kv_heads": 1, "head_dim": 16, "window": 24}`, []int{16, 7, 16}},
@@ -95,6 +97,12 @@ var printedFaults = []printedFault{
 	{"B's registers are swapped", `(mma\S+\s+\{[^}]*\}, \{[^}]*\}, \{)(%r\d+), (%r\d+)`, `$1$3, $2`, wrongly},
 	{"a product's sums begin elsewhere", `(mma[^;]*\{)(%f\d+), (%f\d+)(, %f\d+, %f\d+\});`, `$1$3, $2$4;`, wrongly},
 	{"a product is dropped", `mma\.sync[^;]*;`, ``, wrongly + `|` + unset},
+	{"a scale is another row's", `(ld\.shared\.u(?:16|32) +%r\d+, \[%r\d+)(\+\d+)?\]`, `$1+4]`, wrongly},
+	{"a pair of codes is dropped", `(fma\.rn\.bf16x2 +%r\d+), (%r\d+)`, `$1, 0`, wrongly},
+	{"a code's sign is dropped", `and\.b32( +%r\d+, %r\d+), 8388736;`, `and.b32$1, 0;`, wrongly},
+	{"a digit has bits of the next", `and\.b32( +%r\d+, %r\d+), 983055;`, `and.b32$1, 2031647;`, wrongly},
+	{"a code is too large by one", `or\.b32( +%r\d+, %r\d+), 1124090624;`, `or.b32$1, 1124156161;`, wrongly},
+	{"a lane's codes are its neighbour's", `(ld\.shared\.v4\.u32 [^\[]*\[%r\d+)(\+\d+)?\]`, `$1+32]`, wrongly + `|` + fresh},
 	{"a swizzle is dropped", `xor\.b32( +%r\d+, %r\d+), [^;]+;`, `xor.b32$1, 0;`, wrongly + `|` + fresh + `|` + aRace},
 	{"a shuffle's distance is another one", `(shfl\.sync\.bfly\.b32 +%[rf]\d+, %[rf]\d+), \d+`, `$1, 4`, wrongly},
 }

@@ -16,9 +16,10 @@ import (
 // ptxSets are the parameters with which specs that have no golden case are
 // printed: sizes that no tile divides, and whole ones.
 var ptxSets = map[string][]string{
-	"specs/bench/attend.spec":   {`{"heads": 4, "kv_heads": 2, "head_dim": 16, "window": 24, "sinks": 2}`, `{"heads": 2, "kv_heads": 2, "head_dim": 128}`},
-	"specs/bench/chain.spec":    {`{"K": 48, "layers": 3, "weights": "bf16"}`},
-	"specs/bench/contract.spec": {`{"K": 48, "N": 20}`, `{"K": 512, "N": 256, "weights": "bf16"}`, `{"K": 33, "N": 65, "weights": "f16"}`},
+	"specs/bench/attend.spec": {`{"heads": 4, "kv_heads": 2, "head_dim": 16, "window": 24, "sinks": 2}`, `{"heads": 2, "kv_heads": 2, "head_dim": 128}`},
+	"specs/bench/chain.spec":  {`{"K": 48, "layers": 3, "weights": "bf16"}`},
+	"specs/bench/contract.spec": {`{"K": 48, "N": 20}`, `{"K": 512, "N": 256, "weights": "bf16"}`, `{"K": 33, "N": 65, "weights": "f16"}`,
+		`{"K": 192, "N": 136, "weights": "q8"}`, `{"K": 192, "N": 136, "weights": "q4"}`},
 	"specs/bench/recur.spec":    {`{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16}`, `{"heads": 1, "dim": 192, "hidden": 136, "chunk": 24}`},
 	"specs/bench/hybrid.spec":   {`{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16, "kv_heads": 1, "head_dim": 16, "window": 24}`},
 	"specs/bench/tied.spec":     {`{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16, "window": 24}`},
@@ -93,6 +94,8 @@ func TestNoKernelSpills(t *testing.T) {
 	for i, c := range []struct{ spec, set, cache string }{
 		{"contract", `{"K": 1024, "N": 512}`, ""},
 		{"contract", `{"K": 1024, "N": 512, "weights": "f16"}`, ""},
+		{"contract", `{"K": 1024, "N": 512, "weights": "q8"}`, ""},
+		{"contract", `{"K": 1024, "N": 512, "weights": "q4"}`, ""},
 		{"attend", `{"heads": 2, "kv_heads": 2, "head_dim": 64}`, "f16"},
 		{"attend", `{"heads": 2, "kv_heads": 2, "head_dim": 128}`, ""},
 		{"attend", `{"heads": 2, "kv_heads": 2, "head_dim": 128}`, "f16"},

@@ -122,6 +122,14 @@ func poisoned(n int64) []byte {
 // lay puts a weight's elements where a buffer has them: in panels of rows whose
 // columns are adjacent, or in order.
 func lay(to kernel.Memory, b *plan.Buffer, from []float32) {
+	if b.Elem.Quantised() { // matrices of two dimensions
+		kb := kernel.Buf{Elem: b.Elem, Dims: b.Dims, Panel: b.Panel}
+		k := b.Dims[1]
+		for i := range b.Dims[0] {
+			kb.SetRow(to, from[i*k:][:k], []int64{int64(i)})
+		}
+		return
+	}
 	n, k, panel := 1, 1, 1
 	if b.Panel > 0 {
 		n, k, panel = b.Dims[len(b.Dims)-2], b.Dims[len(b.Dims)-1], b.Panel
@@ -270,6 +278,9 @@ func TestGoldenSimulated(t *testing.T) {
 // gives whole, for each schedule whose products they compute.
 func TestCutsSimulated(t *testing.T) {
 	for i, c := range []struct{ spec, set, cache string }{
+		{"contract", `{"K": 192, "N": 72, "weights": "q8"}`, ""},
+		{"contract", `{"K": 96, "N": 72, "weights": "q4"}`, ""},
+		{"contract", `{"K": 256, "N": 72, "weights": "bf16"}`, ""},
 		{"attend", `{"heads": 2, "kv_heads": 1, "head_dim": 16, "window": 24, "sinks": 2}`, "f16"},
 		{"attend", `{"heads": 2, "kv_heads": 1, "head_dim": 40, "window": 24}`, "q8"},
 		{"recur", `{"heads": 1, "dim": 32, "hidden": 16, "chunk": 16}`, ""},

@@ -463,6 +463,9 @@ func (lw *lowerer) weight(n *ir.Node) *store {
 	s := &store{}
 	if lw.panels[n.Attr.Name] {
 		b.Dims, b.Panel = shape, lw.Tiling.Panel
+		if lw.Tiling.Codes > 0 && b.Elem.Quantised() && shape[len(shape)-1]%b.Elem.Group() == 0 {
+			b.Panel = lw.Tiling.Codes
+		}
 		s.kind, s.panel = storeDims, b.Panel
 	} else if b.Elem.Quantised() {
 		b.Dims, s.kind = shape, storeDims

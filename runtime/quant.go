@@ -31,7 +31,19 @@ func (j *job) quantise(v []float32) error {
 			s := e.Scale(math.Float32frombits(most))
 			at, scale, _ := e.Place(first+r, k, ks, l.panel)
 			binary.LittleEndian.PutUint16(to[scale:], uint16(math.Float32bits(s)>>16))
-			if e == plan.Q8 {
+			switch {
+			case e.Lanes(ks, l.panel):
+				for i, x := range group {
+					at, _, shift := e.Place(first+r, k+int64(i), ks, l.panel)
+					if e == plan.Q8 {
+						to[at] = byte(e.Code(x, s))
+						continue
+					}
+					at += int64(shift / 8)
+					to[at] = to[at]&^(15<<(shift%8)) | byte(e.Code(x, s)+8)<<(shift%8)
+				}
+				continue
+			case e == plan.Q8:
 				for _, x := range group {
 					to[at] = byte(e.Code(x, s))
 					at += p

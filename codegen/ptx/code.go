@@ -122,6 +122,12 @@ func (c *code) here(l operand) {
 	c.lines = append(c.lines, line{label: l.text})
 }
 
+// rolled keeps the assembler from writing a loop out, whose label stands before it
+// (PTX ISA, "Pragma Strings: nounroll").
+func (c *code) rolled() {
+	c.lines = append(c.lines, line{depth: c.depth, mnemonic: ".pragma", operands: `"nounroll"`})
+}
+
 func (c *code) note(format string, args ...any) {
 	text := ascii(fmt.Sprintf(format, args...))
 	c.lines = append(c.lines, line{depth: c.depth, comment: text})

@@ -81,11 +81,15 @@ type feed struct {
 	validLength operand
 }
 
+// unit is the bytes that a buffer's offsets count: those of an element, or single
+// ones of codes.
+func unit(b *kernel.Buf) int { return max(1, b.Elem.Size()) }
+
 // copy begins a feed's copies to base + off in shared memory; commit and wait
 // are the caller's. Neighbouring threads copy neighbouring 16 bytes.
 func (p *printer) copy(f feed, base operand, off int) {
 	c := &p.c
-	size := f.load.Buf.Elem.Size()
+	size := unit(f.load.Buf)
 	vec := 16 / size
 	each := (f.length + vec - 1) / vec // 16 bytes of a line
 	all := f.lines * each

@@ -228,7 +228,7 @@ func (c *code) wide(a operand) operand {
 // address is the device address of a buffer's element, for the row and column
 // that are bound.
 func (p *printer) address(b *kernel.Buf, offset *ints.Expr) operand {
-	size := imm(int64(b.Elem.Size()))
+	size := imm(int64(unit(b)))
 	same, v := split(offset)
 	if !p.small(v) {
 		return globalAt(p.c.q("mad.lo.s64", p.int(offset), size, p.bufs[b]), 0)
@@ -236,7 +236,7 @@ func (p *printer) address(b *kernel.Buf, offset *ints.Expr) operand {
 	base := p.base(b, same)
 	if at := p.int32(v); at.kind != whole {
 		return globalAt(p.c.q("mad.wide.s32", at, size, base), 0)
-	} else if off := at.value() * int64(b.Elem.Size()); off >= 0 {
+	} else if off := at.value() * int64(unit(b)); off >= 0 {
 		return globalAt(base, int(off))
 	}
 	return globalAt(p.c.q("mad.lo.s64", p.int(offset), size, p.bufs[b]), 0)
@@ -245,7 +245,7 @@ func (p *printer) address(b *kernel.Buf, offset *ints.Expr) operand {
 // base is the address of the element at an offset that no element varies.
 func (p *printer) base(b *kernel.Buf, same *ints.Expr) operand {
 	return p.once("@"+b.Name+"@"+same.String(), func() operand {
-		return p.c.q("mad.lo.s64", p.int(same), imm(int64(b.Elem.Size())), p.bufs[b])
+		return p.c.q("mad.lo.s64", p.int(same), imm(int64(unit(b))), p.bufs[b])
 	})
 }
 

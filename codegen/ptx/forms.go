@@ -101,6 +101,7 @@ var forms = []form{
 	{"ld.shared.f32", "=f n", 50, 40},
 	{"ld.shared.u32", "=r n", 50, 40},
 	{"ld.shared.u64", "=q n", 50, 40},
+	{"ld.shared.u16", "=r n", 50, 40},
 	{"st.shared.f32", "n fx", 50, 40},
 	{"st.shared.u32", "n ri", 50, 40},
 	{"st.shared.u64", "n qi", 50, 40},
@@ -118,6 +119,7 @@ var forms = []form{
 
 	// Memory, several elements at a time.
 	{"ld.shared.v2.f32", "=F n", 50, 40},
+	{"ld.shared.v4.u32", "=S n", 50, 40},
 	{"st.shared.v2.f32", "n F", 50, 40},
 	{"ld.global.v2.f32", "=F g", 50, 40},
 	{"st.global.v2.f32", "g F", 50, 40},
@@ -150,6 +152,7 @@ var forms = []form{
 	{"neg.s32", "=r r", 50, 40},
 	{"abs.s32", "=r r", 50, 40},
 	{"and.b32", "=r r ri", 50, 40},
+	{"or.b32", "=r r ri", 50, 40},
 	{"shl.b32", "=r r ri", 50, 40},
 	{"shr.s32", "=r r ri", 50, 40},
 	{"shr.u32", "=r r ri", 50, 40},
@@ -188,6 +191,7 @@ var forms = []form{
 	{"sub.rn.f32", "=f fx fx", 50, 40},
 	{"mul.rn.f32", "=f fx fx", 50, 40},
 	{"fma.rn.f32", "=f fx fx fx", 50, 40},
+	{"fma.rn.bf16x2", "=r r r r", 80, 70}, // pairs of bf16
 	{"div.rn.f32", "=f fx fx", 50, 40},
 	{"sqrt.rn.f32", "=f f", 50, 40},
 	{"min.NaN.f32", "=f fx fx", 80, 70},

@@ -158,12 +158,12 @@ func (p *placer) passing() {
 // small is a tile that is better loaded whole, once, than step by step.
 const small = 16 << 10
 
-// sources finds loads that need no tile: large ones that products alone read,
-// whose buffers nothing stores to in between.
+// sources finds loads that need no tile: codes, and large ones, that products alone
+// read, whose buffers nothing stores to in between.
 func (p *placer) sources() {
 	for _, t := range p.k.Tiles {
 		dots, alone := p.products(t)
-		if !alone || p.at[t].home != atShared || tileSize(t) <= small || p.partOf(t) < 0 {
+		if !alone || p.at[t].home != atShared || p.partOf(t) < 0 {
 			continue
 		}
 		var load *access
@@ -178,25 +178,32 @@ func (p *placer) sources() {
 		if !ok || writes != 1 || p.ahead[l] {
 			continue
 		}
-		if _, ok := copyable(p.k, l); !ok || !p.follows(t, *load) {
+		_, coded := codesOf(l, stepsOf(p.k))
+		if _, ok := copyable(p.k, l); !coded && (!ok || tileSize(t) <= small) || !p.follows(t, *load) {
 			continue
 		}
-		if slices.ContainsFunc(dots, func(d *kernel.Dot) bool { return !p.streams(d, t) }) {
+		if slices.ContainsFunc(dots, func(d *kernel.Dot) bool { return !p.streams(d, t, l) }) {
 			continue
 		}
 		p.at[t] = place{home: atSource, elem: l.Buf.Elem, values: l.Buf.Elem, copies: 1, load: l}
 	}
 }
 
-// streams reports whether a product can take t step by step.
-func (p *placer) streams(d *kernel.Dot, t *kernel.Tile) bool {
+// streams reports whether a product can take t, which is loaded so, step by step.
+func (p *placer) streams(d *kernel.Dot, t *kernel.Tile, load *kernel.Load) bool {
 	sp := p.parts[p.partOf(t)].spread
 	if p.at[d.Dst].home != atRegs && 4*sp.blocks(d.Dst)*sp.pieces(d.Dst) > fewSums || p.at[d.A].home == atRegs || d.A == d.B {
 		return false
 	}
-	k, valid := t.Cols, t.ValidCols
+	k, valid, other := t.Cols, t.ValidCols, d.B
 	if t == d.A && d.TransA || t == d.B && !d.TransB {
 		k, valid = t.Rows, t.ValidRows
+	}
+	if t == d.B {
+		other = d.A
+	}
+	if group := load.Buf.Elem.Group(); group > 0 && (k%group != 0 || p.at[other].elem.Quantised()) {
+		return false
 	}
 	return valid == nil && k >= 32
 }

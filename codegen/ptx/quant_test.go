@@ -126,3 +126,117 @@ func TestQuantisedStore(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// codedProducts multiply by weights whose codes travel as they are: as the right
+// operand and as the left one, for rows and for columns that are not valid, beside
+// operands of f32 and bf16, out of one matrix of several.
+const codedProducts = `kernel right(x: f32[0,192], w: Q[200,192]/8, y: f32[0,200] write) ints(n) {
+  tile a: f32[64,192] rows min(64, n - i)
+  tile b: f32[192,128] cols min(128, 200 - j)
+  tile s: f32[64,128] rows min(64, n - i) cols min(128, 200 - j)
+  part grid(i: n step 64, j: 200 step 128) {
+    a = load x[i + r, c] // q.spec:1 x
+    b = load w[j + c, r] // q.spec:1 w
+    s = dot(a, b by 192) // q.spec:2 y
+    store y[i + r, j + c] = s // q.spec:2 y
+  }
+}
+
+kernel left(x: f32[192], w: Q[200,192]/8, y: f32[200] write) ints() {
+  tile a: f32[128,192] rows min(128, 200 - j)
+  tile b: f32[192,1]
+  tile s: f32[128,1] rows min(128, 200 - j)
+  part grid(j: 200 step 128) {
+    a = load w[j + r, c] // q.spec:1 w
+    b = load x[r] // q.spec:1 x
+    s = dot(a, b by 192) // q.spec:2 y
+    store y[j + r] = s // q.spec:2 y
+  }
+}
+
+kernel added(x: bf16[0,64], w: Q[3,40,64]/8, y: f32[0,40] write) ints(n) {
+  tile a: f32[32,64] rows min(32, n - i)
+  tile b: f32[40,64]
+  tile s: f32[32,40] rows min(32, n - i)
+  part grid(i: n step 32) {
+    s = load y[i + r, c] // q.spec:2 y
+    a = load x[i + r, c] // q.spec:1 x
+    b = load w[1, r, c] // q.spec:1 w
+    s += dot(a, b' by 16) // q.spec:2 y
+    store y[i + r, c] = s // q.spec:2 y
+  }
+}
+`
+
+func codedKernels(t testing.TB, e kernel.Elem) []*kernel.Kernel {
+	t.Helper()
+	ks, err := kernel.Parse(strings.ReplaceAll(codedProducts, "Q[", e.String()+"["))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range ks {
+		k.Name += e.String()
+	}
+	return ks
+}
+
+// coding gives buffers random numbers, those of codes rows of them.
+func coding(k *kernel.Kernel, rows int, r *rand.Rand) []kernel.Memory {
+	var bufs []kernel.Memory
+	for _, b := range k.Bufs {
+		m := kernel.NewMemory(b, rows)
+		if nd := len(b.Dims); b.Elem.Quantised() {
+			lines, ks := b.Matrix()
+			row := make([]float32, ks)
+			idx := make([]int64, nd-1)
+			for i := range int64(max(1, b.Dims[0])) * lines {
+				for j := range row {
+					row[j] = r.Float32() - 0.5
+				}
+				if idx[nd-2] = i % lines; nd > 2 {
+					idx[0] = i / lines
+				} else if i >= lines {
+					break
+				}
+				b.SetRow(m, row, idx)
+			}
+		} else {
+			for i := range b.Len(rows) {
+				m.SetFloat(b.Elem, i, r.Float64()-0.5)
+			}
+		}
+		bufs = append(bufs, m)
+	}
+	return bufs
+}
+
+// Codes are widened on their way into fragments, and give what they stand for; a
+// row alone has the bits that it has among others.
+func TestProductsOfCodes(t *testing.T) {
+	for _, e := range []kernel.Elem{kernel.Q8, kernel.Q4} {
+		for _, k := range codedKernels(t, e) {
+			t.Run(k.Name, func(t *testing.T) {
+				text := mustPrint(t, "sm_80", k).Text
+				if strings.Contains(text, "ld.global.u8") || !strings.Contains(text, "fma.rn.bf16x2") {
+					t.Error("codes are dequantised one by one")
+				}
+				for n, ctas := range map[int64]int{1: 1, 37: 2} {
+					args := []int64{n}[:len(k.Ints)]
+					bufs := coding(k, 37, rand.New(rand.NewSource(n)))
+					before := clone(bufs)
+					agree(t, "sm_80", k, bufs, args, ctas, 3e-6)
+					if n == 37 && len(args) > 0 {
+						row := len(bufs[0]) / 37
+						copy(before[0], before[0][row*36:])
+						out := len(bufs[2]) / 37
+						copy(before[2], before[2][out*36:])
+						simulate(t, "sm_80", k, before, []int64{1}, 1)
+						if !bytes.Equal(before[2][:out], bufs[2][out*36:]) {
+							t.Error("a row alone has other bits")
+						}
+					}
+				}
+			})
+		}
+	}
+}

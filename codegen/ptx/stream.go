@@ -1,6 +1,7 @@
 package ptx
 
 import (
+	"github.com/memc-lang/memc/ir/elem"
 	"github.com/memc-lang/memc/ir/ints"
 	"github.com/memc-lang/memc/ir/kernel"
 )
@@ -28,11 +29,14 @@ func streamOf(s *kernel.Dot, at map[*kernel.Tile]place, sp spread) flow {
 	var f flow
 	f.k = 64
 	for _, t := range []*kernel.Tile{s.A, s.B} {
-		if pl := at[t]; pl.home == atSource && !half(pl.elem) {
+		if pl := at[t]; pl.home == atSource && pl.elem == kernel.F32 {
 			f.k = 32
 		}
 	}
 	m, n, k := sizes(s)
+	if codesIn(s, at) >= 0 {
+		f.k = 64
+	}
 	if k%64 != 0 {
 		f.k = 32
 	}
@@ -49,6 +53,12 @@ func streamOf(s *kernel.Dot, at map[*kernel.Tile]place, sp spread) flow {
 		} else {
 			other = max(16, up(n, 8*sp.across))
 		}
+		if e := pl.elem; e.Quantised() {
+			blocks := f.k / e.Group() * elem.FragmentRows * int(e.BlockBytes())
+			f.sides[i] = channel{load: pl.load, lines: other / elem.FragmentRows, length: blocks, ld: blocks, offset: f.bytes}
+			f.bytes += up(other/elem.FragmentRows*blocks, 128)
+			continue
+		}
 		// r runs along the buffer's lines where its coefficient is 1.
 		c, _, ok := pl.load.Buf.Offset(pl.load.Idx).Coeff(kernel.Col)
 		byRow := !ok || c != 1
@@ -61,6 +71,17 @@ func streamOf(s *kernel.Dot, at map[*kernel.Tile]place, sp spread) flow {
 		f.bytes += up(ch.lines*ch.ld*pl.elem.Size(), 128)
 	}
 	return f
+}
+
+// codesIn says which operand of a product comes as codes from its buffer: 0 for
+// the left one, 1 for the right one, or -1.
+func codesIn(s *kernel.Dot, at map[*kernel.Tile]place) int {
+	for i, t := range []*kernel.Tile{s.A, s.B} {
+		if pl := at[t]; pl.home == atSource && pl.elem.Quantised() {
+			return i
+		}
+	}
+	return -1
 }
 
 // step0 is the variable of the first term of a step.
@@ -78,7 +99,11 @@ func (p *printer) streamed(s *kernel.Dot, w *warpTile, f flow, row, col operand)
 		p.push()
 		p.bind(step0, at)
 		for i, ch := range f.sides {
-			if ch.load != nil {
+			switch {
+			case ch.load == nil:
+			case ch.load.Buf.Elem.Quantised():
+				p.copy(p.feedOfCodes(tiles[i], ch), base, ch.offset)
+			default:
 				p.copy(p.feedOf(s, tiles[i], i == 0, ch, f.k, k), base, ch.offset)
 			}
 		}
@@ -96,6 +121,10 @@ func (p *printer) streamed(s *kernel.Dot, w *warpTile, f flow, row, col operand)
 	for i, first := range []operand{row, col} {
 		if ch := f.sides[i]; ch.load != nil {
 			elem := ch.load.Buf.Elem
+			if elem.Quantised() {
+				sides[i] = p.codedSide(i == 0, ch, first, from)
+				continue
+			}
 			d := &side{left: i == 0, along: ch.along, terms: termsOf(s, p.at[tiles[i]]), elem: elem, ld: ch.ld, off: ch.offset, native: p.native(s)}
 			d.base = c.r("mad.lo.s32", p.laneStart(d, first), imm(int64(elem.Size())), from)
 			sides[i] = d
@@ -117,8 +146,12 @@ func (p *printer) streamed(s *kernel.Dot, w *warpTile, f flow, row, col operand)
 	begin(fill, at)
 	c.here(skip)
 	c.op("cp.async.commit_group")
-	for x := 0; x < f.k; x += 16 {
-		p.step(w, sides[0], sides[1], x)
+	if codesIn(s, p.at) >= 0 {
+		p.codedStep(w, sides[0], sides[1], f.k)
+	} else {
+		for x := 0; x < f.k; x += 16 {
+			p.step(w, sides[0], sides[1], x)
+		}
 	}
 	// The next step's buffers, around the ring.
 	around := func(v operand, by operand) {

@@ -103,7 +103,7 @@ func TestAssemblerTakesTensorKernels(t *testing.T) {
 		for file, group := range map[string]int{"contract.kernel": 64, "attend.kernel": 64, "recur.kernel": 8} {
 			ks = append(ks, tensorKernels(t, file, group, bf16)...)
 		}
-		ks = append(ks, ofF16(t)...)
+		ks = append(append(ks, ofF16(t)...), append(codedKernels(t, kernel.Q8), codedKernels(t, kernel.Q4)...)...)
 		for _, target := range where {
 			m := mustPrint(t, target, ks...)
 			if !strings.Contains(m.Text, "mma.sync") {

@@ -17,6 +17,14 @@ import "math"
 // a byte, and an odd one at a row's end is followed by another. Eight codes of Q4 that follow each other along k are, each plus 8, the
 // digits of a 32-bit word, lowest first. Matrices begin at multiples of
 // 64 bytes.
+//
+// In panels of 8 whose rows are whole groups (Lanes), the codes of a row are
+// adjacent instead, in the order in which the lanes of a tensor core's fragment take
+// them (PTX ISA, "Matrix Fragments for mma.m16n8k16"): lane n·4 + t of 32 has those of
+// row n at the ks 2t, 2t+1, 2t+8, 2t+9 of each 16. A lane's codes of Q8 are 16 bytes,
+// four for each 16 ks, in the order 2t, 2t+8, 2t+1, 2t+9: the even bytes of a word and
+// the odd ones are pairs of neighbours. A lane's codes of Q4 are a word, the digits of
+// even ks below those of odd ones.
 
 // Group is the number of elements that share a scale; 0 for other types.
 func (t Type) Group() int {
@@ -57,6 +65,15 @@ func (t Type) RowBytes(k int64) int64 {
 	return (k+g-1)/g*ScaleBytes + t.CodeBytes(k)
 }
 
+// Lanes reports whether rows of ks elements in panels of so many lie in the order of
+// fragments.
+func (t Type) Lanes(ks int64, panel int) bool {
+	return panel == FragmentRows && t.Quantised() && ks%int64(t.Group()) == 0
+}
+
+// FragmentRows is how many rows a panel has that may lie in the order of fragments.
+const FragmentRows = 8
+
 // MatrixBytes is what n rows of k elements take in panels of so many rows (0:
 // no panels).
 func (t Type) MatrixBytes(n, k int64, panel int) int64 {
@@ -71,10 +88,23 @@ func (t Type) Place(n, k, ks int64, panel int) (code, scale int64, shift uint) {
 	p, g := max(int64(panel), 1), int64(t.Group())
 	block := n/p*p*t.RowBytes(ks) + k/g*p*t.BlockBytes()
 	scale = block + n%p*ScaleBytes
+	if t.Lanes(ks, panel) {
+		at, shift := t.inLanes(k % g)
+		return block + p*ScaleBytes + n%p*t.CodeBytes(g) + at, scale, shift
+	}
 	if t == Q4 {
 		return block + p*ScaleBytes + (k%g/8*p+n%p)*4, scale, uint(k%8) * 4
 	}
 	return block + p*ScaleBytes + k%g*p + n%p, scale, 0
+}
+
+// inLanes is where code k of a group lies among its row's, and in a word of Q4.
+func (t Type) inLanes(k int64) (at int64, shift uint) {
+	lane := k % 8 / 2
+	if t == Q4 {
+		return lane * 4, uint(k%2*4+k/8) * 4
+	}
+	return lane*16 + k/16*4 + k%2*2 + k/8%2, 0
 }
 
 // Scale is the scale of a group with this largest magnitude: an f32 that a bf16

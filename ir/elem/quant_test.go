@@ -75,7 +75,7 @@ func TestPlace(t *testing.T) {
 		for _, c := range []struct {
 			n, k  int64
 			panel int
-		}{{5, 7, 0}, {33, 65, 32}, {1, 1, 16}, {40, 130, 16}, {3, 64, 0}, {31, 33, 8}} {
+		}{{5, 7, 0}, {33, 65, 32}, {1, 1, 16}, {40, 130, 16}, {3, 64, 0}, {31, 33, 8}, {17, 128, 8}} {
 			taken := map[[2]int64]bool{}
 			use := func(at, bit int64) {
 				if at < 0 || at >= e.MatrixBytes(c.n, c.k, c.panel) || taken[[2]int64{at, bit}] {
@@ -96,6 +96,29 @@ func TestPlace(t *testing.T) {
 						}
 					}
 				}
+			}
+		}
+	}
+}
+
+// In panels of 8 a row's codes are adjacent, and a lane's those that its fragments
+// need.
+func TestLanes(t *testing.T) {
+	if Q8.Lanes(96, 8) || !Q4.Lanes(96, 8) || Q8.Lanes(64, 32) || F32.Lanes(64, 8) {
+		t.Error("rows of parts of groups, or in other panels, lie in the order of fragments")
+	}
+	for n := range int64(8) {
+		for k := range int64(64) {
+			lane := n*4 + k%8/2
+			code, scale, _ := Q8.Place(8+n, 64+k, 128, 8)
+			block := 8*Q8.RowBytes(128) + 8*Q8.BlockBytes()
+			if at := code - block - 16; at/16 != lane || at%16/4 != k/16 || scale != block+2*n {
+				t.Errorf("q8, row %d, k %d: byte %d of the codes, scale at %d", n, k, at, scale-block)
+			}
+			code, scale, shift := Q4.Place(8+n, 32+k%32, 64, 8)
+			block = 8*Q4.RowBytes(64) + 8*Q4.BlockBytes()
+			if at := code - block - 16; at != 4*lane || scale != block+2*n || int64(shift) != 16*(k%2)+4*(k%32/8) {
+				t.Errorf("q4, row %d, k %d: byte %d of the codes, bit %d, scale at %d", n, k%32, at, shift, scale-block)
 			}
 		}
 	}

@@ -47,6 +47,17 @@ func (b *Buf) Codes(idx []*ints.Expr) (code, scale, shift *ints.Expr) {
 	at = ints.Plus(at, ints.Times(ints.Quo(k, ints.C(g)), ints.C(p*b.Elem.BlockBytes())))
 	scale = ints.Plus(at, ints.Times(in, ints.C(elem.ScaleBytes)))
 	at = ints.Plus(at, ints.C(p*elem.ScaleBytes))
+	if b.Elem.Lanes(ks, b.Panel) {
+		of := func(e *ints.Expr, by, mod, size int64) *ints.Expr { // the digit e/by mod mod, as so many bytes or bits
+			return ints.Times(ints.Rem(ints.Quo(e, ints.C(by)), ints.C(mod)), ints.C(size))
+		}
+		at = ints.Plus(at, ints.Times(in, ints.C(b.Elem.CodeBytes(g))))
+		if b.Elem == Q4 {
+			return ints.Plus(at, of(k, 2, 4, 4)), scale, ints.Plus(of(k, 1, 2, 16), of(k, 8, 4, 4))
+		}
+		at = ints.Plus(at, ints.Plus(of(k, 2, 4, 16), of(k, 16, 4, 4)))
+		return ints.Plus(at, ints.Plus(of(k, 1, 2, 2), of(k, 8, 2, 1))), scale, ints.C(0)
+	}
 	if b.Elem == Q4 {
 		word := ints.Plus(ints.Times(ints.Quo(ints.Rem(k, ints.C(g)), ints.C(8)), ints.C(p)), in)
 		return ints.Plus(at, ints.Times(word, ints.C(4))), scale, ints.Times(ints.Rem(k, ints.C(8)), ints.C(4))
