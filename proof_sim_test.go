@@ -278,7 +278,7 @@ func TestGoldenSimulated(t *testing.T) {
 // gives whole, for each schedule whose products they compute.
 func TestCutsSimulated(t *testing.T) {
 	for i, c := range []struct{ spec, set, cache string }{
-		{"contract", `{"K": 192, "N": 72, "weights": "q8"}`, ""},
+		{"contract", `{"K": 512, "N": 72, "weights": "q8"}`, ""},
 		{"contract", `{"K": 96, "N": 72, "weights": "q4"}`, ""},
 		{"contract", `{"K": 256, "N": 72, "weights": "bf16"}`, ""},
 		{"attend", `{"heads": 2, "kv_heads": 1, "head_dim": 16, "window": 24, "sinks": 2}`, "f16"},

@@ -119,12 +119,15 @@ func (p *placer) shrink(pp *partPlan, mine []*kernel.Tile) bool {
 	return true
 }
 
-// exchange is the room that reductions across warps of a part need.
+// exchange is the room through which warps of a part reduce, or hand on sums.
 func (p *placer) exchange(part int) int {
 	need := 0
 	sp := p.parts[part].spread
 	for _, t := range p.k.Tiles {
 		for _, a := range p.uses[t] {
+			if d, ok := a.s.(*kernel.Dot); ok && a.part == part && shared(d, p.at, sp) {
+				need = max(need, handBytes(p.at[d.B].elem))
+			}
 			s, ok := a.s.(*kernel.Reduce)
 			if !ok || a.part != part || p.at[s.Src].home != atRegs && p.at[s.Dst].home != atRegs {
 				continue

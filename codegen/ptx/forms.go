@@ -121,6 +121,8 @@ var forms = []form{
 	{"ld.shared.v2.f32", "=F n", 50, 40},
 	{"ld.shared.v4.u32", "=S n", 50, 40},
 	{"st.shared.v2.f32", "n F", 50, 40},
+	{"ld.shared.v4.f32", "=G n", 50, 40},
+	{"st.shared.v4.f32", "n G", 50, 40},
 	{"ld.global.v2.f32", "=F g", 50, 40},
 	{"st.global.v2.f32", "g F", 50, 40},
 	{"st.shared.b16", "n h", 50, 40},

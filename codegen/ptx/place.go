@@ -69,7 +69,7 @@ func (pl place) inMemory() bool { return pl.home == atShared || pl.home == atScr
 type partPlan struct {
 	spread
 	at       int // where the part's own shared memory begins
-	exchange int // bytes there through which warps reduce
+	exchange int // bytes there through which warps reduce, or hand on sums
 	stream   int // where the buffers of streamed operands begin
 	stages   int // of them
 }
@@ -194,6 +194,10 @@ func (p *placer) chooseWarps() {
 		case r >= 32:
 			down = 2
 		}
-		p.parts = append(p.parts, partPlan{spread: spread{down: down, across: p.warps / down}, stages: 3})
+		stages := 3
+		if rows[i] > 0 && rows[i] <= fewRows { // there is little else to do than to wait for operands
+			stages = 6
+		}
+		p.parts = append(p.parts, partPlan{spread: spread{down: down, across: p.warps / down}, stages: stages})
 	}
 }

@@ -118,7 +118,7 @@ func module(ks []*kernel.Kernel, t target) (*Module, error) {
 			return nil, fmt.Errorf("ptx: two kernels are called %s", name)
 		}
 		used[name] = true
-		p := &printer{k: ordered(k), tables: &tables}
+		p := &printer{k: withFew(ordered(k)), tables: &tables}
 		info, err := p.kernel(t)
 		if err != nil {
 			return nil, fmt.Errorf("ptx: kernel %s: %w", k.Name, err)

@@ -206,6 +206,7 @@ func TestEveryFormIsUsed(t *testing.T) {
 	big.Name = "big"
 	ks := append([]*kernel.Kernel{small, big, coded(t, kernel.Q8, 0), stored(t, kernel.Q8, 0), narrow(t)}, ofF16(t)...)
 	ks = append(append(ks, codedKernels(t, kernel.Q8)...), codedKernels(t, kernel.Q4)...)
+	ks = append(ks, manyOf(t, "q8[160,512]/8"))
 	for file, group := range map[string]int{"contract.kernel": 64, "attend.kernel": 64, "recur.kernel": 8} {
 		for _, bf16 := range []bool{false, true} {
 			for _, k := range tensorKernels(t, file, group, bf16, "kr: f32", "kr: bf16", "vr: f32", "vr: bf16", "512,256", "40,256") {

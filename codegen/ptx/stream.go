@@ -34,7 +34,11 @@ func streamOf(s *kernel.Dot, at map[*kernel.Tile]place, sp spread) flow {
 		}
 	}
 	m, n, k := sizes(s)
-	if codesIn(s, at) >= 0 {
+	share := shared(s, at, sp)
+	switch {
+	case share:
+		f.k = sharedTerms
+	case codesIn(s, at) >= 0:
 		f.k = 64
 	}
 	if k%64 != 0 {
@@ -54,6 +58,9 @@ func streamOf(s *kernel.Dot, at map[*kernel.Tile]place, sp spread) flow {
 			other = max(16, up(n, 8*sp.across))
 		}
 		if e := pl.elem; e.Quantised() {
+			if share {
+				other = sharedCol
+			}
 			blocks := f.k / e.Group() * elem.FragmentRows * int(e.BlockBytes())
 			f.sides[i] = channel{load: pl.load, lines: other / elem.FragmentRows, length: blocks, ld: blocks, offset: f.bytes}
 			f.bytes += up(other/elem.FragmentRows*blocks, 128)
@@ -122,6 +129,9 @@ func (p *printer) streamed(s *kernel.Dot, w *warpTile, f flow, row, col operand)
 		if ch := f.sides[i]; ch.load != nil {
 			elem := ch.load.Buf.Elem
 			if elem.Quantised() {
+				if shared(s, p.at, p.plan.spread) {
+					first = c.r("mov.u32", imm(0))
+				}
 				sides[i] = p.codedSide(i == 0, ch, first, from)
 				continue
 			}
@@ -146,7 +156,9 @@ func (p *printer) streamed(s *kernel.Dot, w *warpTile, f flow, row, col operand)
 	begin(fill, at)
 	c.here(skip)
 	c.op("cp.async.commit_group")
-	if codesIn(s, p.at) >= 0 {
+	if shared(s, p.at, p.plan.spread) {
+		p.sharedStep(w, sides[0], sides[1])
+	} else if codesIn(s, p.at) >= 0 {
 		p.codedStep(w, sides[0], sides[1], f.k)
 	} else {
 		for x := 0; x < f.k; x += 16 {

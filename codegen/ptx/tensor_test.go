@@ -104,6 +104,9 @@ func TestAssemblerTakesTensorKernels(t *testing.T) {
 			ks = append(ks, tensorKernels(t, file, group, bf16)...)
 		}
 		ks = append(append(ks, ofF16(t)...), append(codedKernels(t, kernel.Q8), codedKernels(t, kernel.Q4)...)...)
+		for _, e := range []string{"bf16[160,512]", "f16[160,512]", "q8[160,512]/8", "q4[160,512]/8"} {
+			ks = append(ks, manyOf(t, e))
+		}
 		for _, target := range where {
 			m := mustPrint(t, target, ks...)
 			if !strings.Contains(m.Text, "mma.sync") {
