@@ -25,7 +25,7 @@ var seeded = []struct {
 	rows                []int
 }{
 	{"map", "testdata/specs/capped.spec", `{}`, []int{100, 1}},
-	{"contract", "specs/bench/contract.spec", `{"K": 48, "N": 150, "weights": "bf16"}`, []int{16, 7}},
+	{"contract", "specs/bench/contract.spec", `{"K": 48, "N": 150, "weights": "bf16"}`, []int{33, 7}},
 	{"contract", "specs/bench/contract.spec", `{"K": 256, "N": 136, "weights": "q8"}`, []int{32, 7}},
 	{"contract", "specs/bench/contract.spec", `{"K": 96, "N": 136, "weights": "q4"}`, []int{32, 7}},
 	{"attend", "specs/bench/attend.spec", `{"heads": 4, "kv_heads": 2, "head_dim": 16, "window": 24, "sinks": 2}`, []int{16, 7, 16}},
@@ -74,7 +74,7 @@ var printedFaults = []printedFault{
 	{"a bound is off by one", `setp\.ge\.s32( +%p\d+, %r\d+, %r\d+);`, `setp.gt.s32$1;`, outside + `|` + aRace + `|` + fresh + `|` + wrongly},
 	{"a condition is the other way round", `@(%p\d+ +bra)`, `@!$1`, outside + `|` + aRace + `|` + fresh + `|` + wrongly + `|` + unset + `|` + stuck},
 	{"a predicate is missing", `@!?%p\d+ ((?:st|ld|cp)\.)`, `$1`, outside + `|` + aRace + `|` + fresh + `|` + wrongly},
-	{"a step is too short", `add\.s32( +%r(\d+), %r\d+), 128;`, `add.s32$1, 127;`, aRace},
+	{"a step is too short", `add\.s32( +%r(\d+), %r\d+), 128;`, `add.s32$1, 127;`, aRace + `|` + misaligned},
 	{"a factor of an address is too large", `mad\.lo\.s32( +%r\d+, %r\d+), (\d+)`, `mad.lo.s32$1, 1$2`, outside + `|` + fresh + `|` + misaligned},
 	{"a factor of a buffer's address is too large", `mad\.(lo\.s64|wide\.u32)( +%q\d+, %[rq]\d+), (\d+)`, `mad.$1$2, 1$3`, outside + `|` + misaligned + `|` + wrongly},
 	{"a sum is a difference", `add\.rn\.f32`, `sub.rn.f32`, wrongly},

@@ -35,6 +35,7 @@ type simMachine struct {
 	scratch uint64
 	d       *plan.Describer
 	pos     int64
+	count   sim.Traffics // what accesses cost, where given
 	// check, where given, looks at each launch: memory as it was, and as it is.
 	check func(s *plan.Step, record int64, before [][]byte) error
 }
@@ -224,7 +225,7 @@ func (x *simMachine) launch(s *plan.Step, record int64) error {
 	}
 	info := x.entries[s.Kernel]
 	args := []uint64{x.memory.Words("bufs", bufs...), x.memory.Words("slots", slots...), x.records + uint64(8*record*int64(x.plan.Record)), x.scratch}
-	if err := x.text.Run(info.Name, sim.Launch{CTAs: ctas, Threads: info.Threads, Shared: info.Shared, Args: args, Memory: &x.memory}); err != nil {
+	if err := x.text.Run(info.Name, sim.Launch{CTAs: ctas, Threads: info.Threads, Shared: info.Shared, Args: args, Memory: &x.memory, Count: x.count}); err != nil {
 		return err
 	}
 	if x.check == nil {

@@ -108,9 +108,18 @@ func (p *printer) copy(f feed, base operand, off int) {
 	}
 	// Where the threads are whole lines, each has one place in the line.
 	lined := p.threads%each == 0
+	short := lined && (each == 2 || each == 4)
 	var line, place, n, to operand
 	at := func(e operand) {
-		line, place = c.split(e, operand{}, imm(int64(each)))
+		if lines := 32 / max(1, each); short {
+			// Eight lanes that write at one time write eight lines, which begin in
+			// different banks: two parts of short lines may not.
+			within := c.r("and.b32", e, imm(int64(lines-1)))
+			line = c.r("mad.lo.s32", c.r("shr.u32", e, imm(5)), imm(int64(lines)), within)
+			place, _ = c.split(c.r("and.b32", e, imm(31)), operand{}, imm(int64(lines)))
+		} else {
+			line, place = c.split(e, operand{}, imm(int64(each)))
+		}
 		line, place = c.register(line), c.product(c.register(place), imm(int64(vec)))
 		n = bytes(place)
 		to = c.r("mad.lo.s32", c.r("mad.lo.s32", line, imm(int64(f.ld)), place), imm(int64(size)), base)

@@ -24,6 +24,7 @@ const (
 	toShared  = 1 << iota
 	toGeneric // the address says where
 	still     // ld.global.nc: nothing writes there during the launch
+	copied    // by cp.async
 )
 
 // spot is the memory behind an address.
@@ -88,6 +89,7 @@ func (w *warp) touch(p spot, lane int, mask uint32, write bool) error {
 // loads runs ld: each element goes to a register of 32 bits, or one of 64.
 func loads(w *warp, in *inst, m uint32) {
 	size := in.size * len(in.regs)
+	w.counted(in, in.flags, m, size, func(l int) uint64 { return w.addressOf(in, in.a, l) })
 	var last spot
 	var lastAt uint64
 	var pending uint32 // lanes that read at lastAt and are not noted yet
@@ -185,6 +187,7 @@ func (w *warp) put(in *inst, r int32, lane int, b []byte) {
 // stores runs st.
 func stores(w *warp, in *inst, m uint32) {
 	size := in.size * len(in.regs)
+	w.counted(in, in.flags, m, size, func(l int) uint64 { return w.addressOf(in, in.a, l) })
 	for l := range lanes {
 		if m>>l&1 == 0 {
 			continue

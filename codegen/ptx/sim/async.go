@@ -95,15 +95,19 @@ func (x *build) cp() {
 // startsCopy runs cp.async: operand 3 is the number of bytes that are read (the
 // rest is 0), or a predicate that says to read none.
 func startsCopy(w *warp, in *inst, m uint32) {
+	reads := m
+	for l := range lanes {
+		if in.b >= 0 && w.r32[in.b][l] == 0 || in.e >= 0 && (w.preds[in.e]>>l&1 != 0) != in.signed {
+			reads &^= 1 << l
+		}
+	}
+	w.counted(in, 0, reads, in.size, func(l int) uint64 { return w.addressOf(in, in.a, l) })
+	w.counted(in, toShared|copied, m, in.size, func(l int) uint64 { return w.copiesTo(in, l) })
 	for l := range lanes {
 		if m>>l&1 == 0 {
 			continue
 		}
-		at := uint64(int64(w.r32[in.d][l]) + int64(in.regs[0]))
-		if in.long {
-			at = w.r64[in.d][l] + uint64(int64(in.regs[0]))
-		}
-		to, err := w.locate(toShared, at, in.size)
+		to, err := w.locate(toShared, w.copiesTo(in, l), in.size)
 		if err != nil {
 			w.fail(1<<l, "%w", err)
 			return
@@ -144,6 +148,14 @@ func startsCopy(w *warp, in *inst, m uint32) {
 		}
 		w.copies[l].pending = append(w.copies[l].pending, t)
 	}
+}
+
+// copiesTo is where a lane's cp.async writes.
+func (w *warp) copiesTo(in *inst, l int) uint64 {
+	if in.long {
+		return w.r64[in.d][l] + uint64(int64(in.regs[0]))
+	}
+	return uint64(int64(w.r32[in.d][l]) + int64(in.regs[0]))
 }
 
 func commits(w *warp, _ *inst, m uint32) {

@@ -154,7 +154,9 @@ func (x *build) ldmatrix() {
 	}
 	regs := x.vector(0, n, bits32, true)
 	x.memory(1)
+	rows := uint32(uint64(1)<<(8*n) - 1) // lanes that give addresses
 	x.in.run = func(w *warp, in *inst, _ uint32) {
+		w.counted(in, in.flags, rows, 16, func(l int) uint64 { return w.addressOf(in, in.a, l) })
 		for j, r := range regs {
 			var m [8][16]byte
 			for row := range m {

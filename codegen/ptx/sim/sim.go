@@ -43,7 +43,8 @@ type Launch struct {
 	Shared  int      // bytes of dynamic shared memory
 	Args    []uint64 // of each parameter; a narrower one takes the lower bits
 	Memory  *Memory
-	Steps   int // the most instructions of all warps together; 0: 1<<28
+	Steps   int      // the most instructions of all warps together; 0: 1<<28
+	Count   Traffics // where given, what accesses cost is added to it
 }
 
 // cta is a running CTA.

@@ -41,6 +41,36 @@ func entryNamed(name, body string) string {
 `
 }
 
+// Accesses cost what banks and sectors make of them.
+func TestTraffic(t *testing.T) {
+	for _, c := range []struct {
+		name, body         string
+		times, cost, least int
+	}{
+		{"words beside each other", "shl.b32 %r2, %r0, 2;\nadd.s32 %r3, %r2, %r1;\nst.shared.u32 [%r3], %r0;", 1, 1, 1},
+		{"every second word", "shl.b32 %r2, %r0, 3;\nadd.s32 %r3, %r2, %r1;\nst.shared.u32 [%r3], %r0;", 1, 2, 1},
+		{"one bank", "shl.b32 %r2, %r0, 7;\nadd.s32 %r3, %r2, %r1;\nst.shared.u32 [%r3], %r0;", 1, 32, 1},
+		{"four words a lane", "shl.b32 %r2, %r0, 4;\nadd.s32 %r3, %r2, %r1;\nst.shared.v4.u32 [%r3], {%r0, %r0, %r0, %r0};", 1, 4, 4},
+		{"four words of every second line", "shl.b32 %r2, %r0, 5;\nadd.s32 %r3, %r2, %r1;\nst.shared.v4.u32 [%r3], {%r0, %r0, %r0, %r0};", 1, 8, 4},
+		{"a line of memory", "shl.b32 %r2, %r0, 2;\ncvt.u64.u32 %q1, %r2;\nadd.s64 %q1, %q1, %q0;\nst.global.u32 [%q1], %r0;", 1, 4, 4},
+		{"a word of each sector", "shl.b32 %r2, %r0, 5;\ncvt.u64.u32 %q1, %r2;\nadd.s64 %q1, %q1, %q0;\nst.global.u32 [%q1], %r0;", 1, 32, 4},
+	} {
+		p, err := Parse(entryOf(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := Traffics{}
+		m := &Memory{}
+		if err := p.Run("k", Launch{CTAs: 1, Threads: 32, Shared: 4096, Args: []uint64{m.Add("data", make([]byte, 4096))}, Memory: m, Count: count}); err != nil {
+			t.Fatal(err)
+		}
+		got := count[bodyLine+lines(c.body)]
+		if got == nil || got.Times != c.times || got.Cost != c.cost || got.Least != c.least {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
+
 // bodyLine is the line of the text on which a body begins.
 const bodyLine = 18
 
