@@ -26,7 +26,7 @@ var seeded = []struct {
 }{
 	{"map", "testdata/specs/capped.spec", `{}`, []int{100, 1}},
 	{"contract", "specs/bench/contract.spec", `{"K": 48, "N": 150, "weights": "bf16"}`, []int{33, 7}},
-	{"contract", "specs/bench/contract.spec", `{"K": 256, "N": 136, "weights": "q8"}`, []int{32, 7}},
+	{"contract", "specs/bench/contract.spec", `{"K": 512, "N": 136, "weights": "q8"}`, []int{32, 7}},
 	{"contract", "specs/bench/contract.spec", `{"K": 96, "N": 136, "weights": "q4"}`, []int{32, 7}},
 	{"attend", "specs/bench/attend.spec", `{"heads": 4, "kv_heads": 2, "head_dim": 16, "window": 24, "sinks": 2}`, []int{16, 7, 16}},
 	{"recur", "specs/bench/recur.spec", `{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16}`, []int{16, 7, 16}},

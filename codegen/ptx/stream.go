@@ -29,7 +29,7 @@ func streamOf(s *kernel.Dot, at map[*kernel.Tile]place, sp spread) flow {
 	var f flow
 	f.k = 64
 	for _, t := range []*kernel.Tile{s.A, s.B} {
-		if pl := at[t]; pl.home == atSource && pl.elem == kernel.F32 {
+		if pl := at[t]; pl.home == atSource && pl.elem == kernel.F32 && s.Dst.Rows > fewRows {
 			f.k = 32
 		}
 	}
