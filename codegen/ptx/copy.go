@@ -61,6 +61,10 @@ func stepsOf(k *kernel.Kernel) map[string]int64 {
 	}
 	for _, pt := range k.Parts {
 		for _, a := range pt.Grid {
+			if n, ok := a.Extent.IsConst(); ok && n <= int64(a.Step) {
+				add(a.Var, 64) // 0 alone
+				continue
+			}
 			add(a.Var, int64(a.Step))
 		}
 		walk(pt.Body)

@@ -108,6 +108,8 @@ func (f *cutter) cut(part kernel.Part) (few kernel.Part, rows kernel.Axis, ok bo
 	}
 	if cols, ok := axis(along[1]); ok && cols.Step > width && cols.Step%width == 0 {
 		f.steps[cols.Var] = [2]int{cols.Step, width}
+	} else if width == fewCols && dots[0].Dst.Cols < fewCols {
+		return few, rows, false // most warps would have no columns
 	}
 	few.Grid = slices.Clone(part.Grid)
 	for i, a := range few.Grid {

@@ -25,7 +25,7 @@ func sharable(s *kernel.Dot) bool {
 
 // shared reports whether warps share the groups of a product's codes.
 func shared(s *kernel.Dot, at map[*kernel.Tile]place, sp spread) bool {
-	return codesIn(s, at) == 1 && sharable(s) && sp == spread{1, sharers} && s.Dst.Rows <= fewRows && s.Dst.Cols == sharedCol
+	return codesIn(s, at) == 1 && sharable(s) && sp == spread{1, sharers} && s.Dst.Rows <= fewRows && s.Dst.Cols <= sharedCol
 }
 
 // handBytes is the room through which warps hand on the sums of a step.
