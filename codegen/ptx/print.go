@@ -18,6 +18,8 @@
 // f16 stays that. Loads of such are cp.async copies of 16 bytes, in loops with stages
 // begun a turn early; an operand too large for that is never a tile at all: the product
 // takes it from its buffer step by step, two or three steps in flight (stream.go).
+// Codes of quantised weights travel so, too, and become bf16 on their way into fragments (codes.go).
+// A part of products is printed a second time for few rows (few.go).
 // Where lines are not 16 bytes apart, and for what is neither of these, elements
 // are dealt out to threads one by one; tiles that do not fit go to a scratch buffer.
 // place.go decides all of it: which tile has which home (homes.go) for how long

@@ -25,6 +25,8 @@
 //   - lanes that must come together do not, or barriers can never open;
 //   - a launch takes more steps than it may.
 //
+// Launch.Count counts what accesses of memory cost (traffic.go).
+//
 // Arithmetic is correctly rounded where the ISA says so; see float.go for
 // approximations and matrix.go for sums in mma, which hardware may compute with
 // other last bits.
