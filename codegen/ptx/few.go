@@ -93,7 +93,10 @@ func (f *cutter) cut(part kernel.Part) (few kernel.Part, rows kernel.Axis, ok bo
 	}
 	along := f.axes[dots[0].Dst]
 	rows, ok = axis(along[0])
-	if _, known := rows.Extent.IsConst(); !ok || known || rows.Step <= fewRows {
+	if !ok || rows.Step <= fewRows {
+		return few, rows, false
+	}
+	if _, known := rows.Extent.IsConst(); known {
 		return few, rows, false
 	}
 	f.steps = map[string][2]int{rows.Var: {rows.Step, fewRows}}
