@@ -27,6 +27,7 @@ var ownSpecs = []struct {
 	{"recurrent", []string{`{}`, `{"chunk": 70, "units": 300, "layers": 1}`}, 1e-4},
 	{"packed", []string{`{}`, `{"chunk": 70, "window": 80, "layers": 1}`}, 1e-4},
 	{"momenta", []string{`{}`, `{"chunk": 1}`, `{"chunk": 63}`}, 1e-4},
+	{"odd", []string{`{}`, `{"chunk": 37, "stride": 5, "budget": 13}`}, 2e-3},
 	{"hashed", []string{`{}`, `{"near": 1, "far": 64, "sinks": 0}`}, 1e-4},
 }
 

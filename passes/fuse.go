@@ -223,9 +223,16 @@ func (f *fuser) set(nodes map[*ir.Node]bool) *set {
 	return s
 }
 
+// mostNodes bounds a group: kernels of more gain nothing, and to see whether
+// another node fits takes a look at all that are there.
+const mostNodes = 256
+
 // merge joins two groups into one where a grid serves both and no third group
 // stands between them.
 func (f *fuser) merge(a, b *cluster) bool {
+	if len(a.nodes)+len(b.nodes) > mostNodes {
+		return false
+	}
 	if f.between(a, b) || f.between(b, a) {
 		return false
 	}

@@ -52,8 +52,8 @@ const maxThreads = 4096
 
 // NewMachine allocates the arena and the states and fills those.
 func (e *native) NewMachine(w *Weights, o Options) (Machine, error) {
-	if o.Threads > maxThreads {
-		return nil, fmt.Errorf("%d threads: more than %d", o.Threads, maxThreads)
+	if o.Threads < 0 || o.Threads > maxThreads {
+		return nil, fmt.Errorf("%d threads: from 1 to %d can be asked for", o.Threads, maxThreads)
 	}
 	m, err := e.machine(w, o)
 	if err != nil {
