@@ -222,7 +222,7 @@ func TilingOf(target string) passes.Tiling {
 		// rows of weights are what tensor cores read, and of codes their fragments. What a block needs of fast weights
 		// lies in its shared memory, and what it sums of their gradients in registers; of
 		// larger ones the sums are shared out over blocks.
-		t.MaxNear, t.MaxSums = 1<<15, 1<<14
+		t.MaxNear, t.MaxSums, t.Resident = 1<<15, 1<<14, 3<<12
 		t.Rows, t.Cols, t.RecurRows, t.MapElems, t.Panel, t.Codes = 128, 128, 64, 8192, 0, elem.FragmentRows
 	}
 	switch target {

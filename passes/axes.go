@@ -50,6 +50,7 @@ type Tiling struct {
 	Codes     int // the same of quantised weights whose rows are whole groups; 0: Panel
 	MaxNear   int // the most elements that one tile may have
 	MaxSums   int // the most elements of a sum over rows in one block, and a quarter of it of all sums beside other work
+	Resident  int // the most elements of fast weights that stay near one block from chunk to chunk; 0: none do
 }
 
 // mostOperand is the most elements of a product's operand in one tile: where the

@@ -73,7 +73,8 @@ func (sc *scope) block(k *kernelBuilder, l *layout, in map[*ir.Node]bool, seq st
 			v := fmt.Sprintf("g%d", len(b.grid))
 			extent, base := b.extent(a.dim), ints.V(v)
 			if sc.ending && a.dim.Clock != nil {
-				extent, base = k.slot("last"), ints.Plus(base, k.slot("skip"))
+				last, skip := sc.lastRows(k)
+				extent, base = last, ints.Plus(base, skip)
 			}
 			b.grid = append(b.grid, kernel.Axis{Var: v, Extent: extent, Step: step})
 			b.base[a.dim.Name] = base
@@ -81,6 +82,9 @@ func (sc *scope) block(k *kernelBuilder, l *layout, in map[*ir.Node]bool, seq st
 			b.seq = seq
 			b.base[a.dim.Name] = ints.V("s")
 		}
+	}
+	if sc.run && !k.inRun && !sc.ending {
+		b.grid = append([]kernel.Axis{{Var: runVar, Extent: k.slot("runs"), Step: 1}}, b.grid...)
 	}
 	var first *ir.Node // that has a place in the spec
 	for n := range in {
@@ -121,10 +125,11 @@ func (b *block) span(d ir.Dim) (int, *ints.Expr) {
 	if b.pack != nil && b.pack.rows == d.Name {
 		rows *= int(b.pack.each)
 	}
-	if d.Static() && d.Size%a.step == 0 {
+	extent := b.extent(d)
+	if n, ok := extent.IsConst(); ok && n%int64(a.step) == 0 && !b.sc.ending {
 		return rows, nil
 	}
-	return rows, b.valid(a, ints.Minus(b.extent(d), b.base[d.Name]))
+	return rows, b.valid(a, ints.Minus(extent, b.base[d.Name]))
 }
 
 // valid is how much of a tile is valid along an axis of which so much is left.
@@ -431,6 +436,10 @@ func (b *block) last(s kernel.Stmt) { b.stores = append(b.stores, s) }
 
 // end adds the block's program to the kernel.
 func (b *block) end() {
+	b.k.k.Parts = append(b.k.k.Parts, kernel.Part{Grid: b.grid, Body: b.program()})
+}
+
+func (b *block) program() []kernel.Stmt {
 	body := b.code[before]
 	if b.seq != "" {
 		a, stages := b.lay.find(b.seq), 1
@@ -440,6 +449,5 @@ func (b *block) end() {
 		body = append(body, &kernel.For{Var: "s", Lo: ints.C(0), Hi: b.extent(a.dim), Step: a.step, Stages: stages, Body: b.code[during]})
 		body = append(body, b.code[after]...)
 	}
-	body = append(body, b.stores...)
-	b.k.k.Parts = append(b.k.k.Parts, kernel.Part{Grid: b.grid, Body: body})
+	return append(body, b.stores...)
 }

@@ -95,7 +95,11 @@ func (b *block) value(n *ir.Node, rd, cd string) *kernel.Val {
 	case "iota":
 		return kernel.IndexOf(b.indices(n, rd, cd)[n.Type.Dims[0].Name])
 	case "chunk.index":
-		return kernel.IndexOf(b.k.slot("chunk"))
+		chunk := b.k.slot("chunk")
+		if b.sc.run {
+			chunk = ints.Plus(chunk, ints.V(runVar))
+		}
+		return kernel.IndexOf(chunk)
 	}
 	if b.in[n] && pointwise(n) && (n.Type.Elem == elem.Bool || b.inline(n)) {
 		return b.expr(n, rd, cd)
@@ -195,6 +199,9 @@ func (b *block) operand(n *ir.Node, rd, cd string, right bool) (t *kernel.Tile, 
 	switch {
 	case b.tiles[tileKey{n, rd, cd}] != nil:
 		return b.tile(n, rd, cd), false
+	case b.sc.stays() && n.Type.Clock() == nil && b.phaseOf(n) == before && rd != "" && cd != "":
+		r, c := b.orient(n) // as it lies, in a run and outside: the order of sums depends on it
+		return b.tile(n, r, c), r != rd
 	case b.seq != "" && right && b.phaseOf(n) == before:
 		return b.tile(n, rd, cd), false // turned once, before the walk
 	case b.tiles[tileKey{n, cd, rd}] != nil:
@@ -263,7 +270,7 @@ func (b *block) group(n *ir.Node) int {
 		return b.lay.find(over).step
 	case d.Static():
 		return d.Size
-	case walked && b.sc.blocks:
+	case walked && (b.sc.blocks || b.sc.run):
 		return blockRows
 	}
 	return 0
@@ -278,6 +285,9 @@ func (b *block) begin(n *ir.Node, dst *kernel.Tile, rd, cd string) {
 	}
 	st := n.Args[0]
 	later := ints.Bin(ints.Lt, ints.C(0), b.sc.rowNumber(b.k, n.Args[1].Type.Clock()))
+	if never, ok := later.IsConst(); ok && never == 0 {
+		return
+	}
 	load := func(t *kernel.Tile, rd, cd string) kernel.Stmt {
 		s, idx := b.sc.address(b.k, st, b.indices(st, rd, cd))
 		return &kernel.Load{Dst: t, Buf: b.k.buf(s, false), Idx: idx, Note: note(n)}
@@ -327,7 +337,7 @@ func (b *block) rowwise(n *ir.Node, rd, cd string) *kernel.Tile {
 	p := b.phaseOf(n)
 	b.emit(p, &kernel.Map{Dst: prod, Expr: kernel.F(kernel.Mul, b.value(n.Args[0], row, over), b.value(n.Args[1], row, over)), Note: note(n)})
 	col := b.k.tile(elem.F32, rows, 1, vr, nil)
-	b.emit(p, &kernel.Reduce{Dst: col, Src: prod, Op: kernel.Sum, Note: note(n)})
+	b.emit(p, &kernel.Reduce{Dst: col, Src: prod, Op: kernel.Sum, Alike: b.sc.stays(), Note: note(n)})
 	if cd == "" {
 		return col
 	}
@@ -376,20 +386,20 @@ func (b *block) reduce(n *ir.Node, rd, cd string) *kernel.Tile {
 		case c == "": // along the columns
 			src := b.operandTile(x, r, over[0])
 			t = b.k.tile(elem.F32, src.Rows, 1, src.ValidRows, nil)
-			b.emit(p, &kernel.Reduce{Dst: t, Src: src, Op: op, Note: note(n)})
+			b.emit(p, &kernel.Reduce{Dst: t, Src: src, Op: op, Alike: b.sc.stays(), Note: note(n)})
 		case r == "": // down the rows
 			src := b.operandTile(x, over[0], c)
 			t = b.k.tile(elem.F32, 1, src.Cols, nil, src.ValidCols)
-			b.emit(p, &kernel.Reduce{Dst: t, Src: src, Op: op, OverRows: true, Note: note(n)})
+			b.emit(p, &kernel.Reduce{Dst: t, Src: src, Op: op, OverRows: true, Alike: b.sc.stays(), Note: note(n)})
 		default:
 			fail(n, "internal: a sum inside a tile of two more dimensions")
 		}
 	case 2:
 		src := b.operandTile(x, over[0], over[1])
 		col := b.k.tile(elem.F32, src.Rows, 1, src.ValidRows, nil)
-		b.emit(p, &kernel.Reduce{Dst: col, Src: src, Op: op, Note: note(n)})
+		b.emit(p, &kernel.Reduce{Dst: col, Src: src, Op: op, Alike: b.sc.stays(), Note: note(n)})
 		t = b.k.tile(elem.F32, 1, 1, nil, nil)
-		b.emit(p, &kernel.Reduce{Dst: t, Src: col, Op: op, OverRows: true, Note: note(n)})
+		b.emit(p, &kernel.Reduce{Dst: t, Src: col, Op: op, OverRows: true, Alike: b.sc.stays(), Note: note(n)})
 	default:
 		fail(n, "internal: a sum over %d dimensions of a tile", len(over))
 	}
@@ -397,7 +407,7 @@ func (b *block) reduce(n *ir.Node, rd, cd string) *kernel.Tile {
 		return t
 	}
 	sum := b.k.tile(elem.F32, 1, t.Cols, nil, t.ValidCols)
-	b.emit(p, &kernel.Reduce{Dst: sum, Src: t, Op: op, OverRows: true, Note: note(n)})
+	b.emit(p, &kernel.Reduce{Dst: sum, Src: t, Op: op, OverRows: true, Alike: b.sc.stays(), Note: note(n)})
 	acc := b.k.tile(elem.F32, 1, t.Cols, nil, t.ValidCols)
 	b.emit(before, &kernel.Map{Dst: acc, Expr: kernel.N(0), Note: note(n)})
 	b.emit(p, &kernel.Map{Dst: acc, Expr: kernel.F(kernel.Add, kernel.R(acc), kernel.R(sum)), Note: note(n)})

@@ -27,6 +27,7 @@ func fuseFor(g *ir.Graph, t Tiling, join bool, together Hybrid) (*ir.Graph, erro
 		body, write := *n.Body, *n.Body.Write
 		rows := append(slices.Clone(body.Rows), body.Kept...)
 		body.Groups = fuseRegion(rows, t, "", join, rows)
+		t := t.of(&body)
 		seq := ir.RowDim(body.Clock).Name
 		ends, adds := write.Ends(), write.Adds()
 		write.Groups = fuseRegion(ends, t, seq, join, slices.Concat(write.Next, sums(ends)), write.Next, sums(ends))

@@ -65,6 +65,10 @@ func (f *fuser) hybrids(g *ir.Graph, which Hybrid) {
 		c, from := f.group[s], 1
 		if which == Chosen {
 			var worth bool
+			if f.t.runs(s.Body) {
+				c.why = "apart: whole chunks of the memory run in one launch"
+				continue
+			}
 			if from, worth, c.why = f.gain(costs, s, found); !worth {
 				continue
 			}

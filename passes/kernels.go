@@ -22,6 +22,7 @@ type kernelBuilder struct {
 	names map[string]string // slot → name in the kernel
 	note  string
 
+	inRun  bool   // its body is inside a loop over a run's chunks
 	number int    // among the kernels built, in order
 	tiling Tiling // its tile sizes
 	origin string // see Program.Texts; empty: the text itself
@@ -29,12 +30,13 @@ type kernelBuilder struct {
 
 func (sc *scope) kernel(kind string) *kernelBuilder {
 	lw := sc.lw
-	k := &kernelBuilder{sc: sc, k: &kernel.Kernel{Name: kind}, names: map[string]string{}, number: len(lw.built), tiling: lw.Tiling}
+	k := &kernelBuilder{sc: sc, k: &kernel.Kernel{Name: kind}, names: map[string]string{}, number: len(lw.built), tiling: sc.tiling()}
 	if k.number < len(lw.texts) && lw.texts[k.number] != "" {
 		k.origin = lw.texts[k.number]
 		k.tiling = lw.Choose(k.origin)
 		lw.chosen = k.origin
-		k.tiling.Panel, k.tiling.MaxNear, k.tiling.MaxSums = lw.Tiling.Panel, lw.Tiling.MaxNear, lw.Tiling.MaxSums
+		own := sc.tiling()
+		k.tiling.Panel, k.tiling.MaxNear, k.tiling.MaxSums, k.tiling.Resident = own.Panel, own.MaxNear, own.MaxSums, own.Resident
 	}
 	lw.built = append(lw.built, "")
 	return k
@@ -44,6 +46,9 @@ func (sc *scope) kernel(kind string) *kernelBuilder {
 func (k *kernelBuilder) slot(name string) *ints.Expr {
 	if have, ok := k.names[name]; ok {
 		return ints.V(have)
+	}
+	if name == runVar {
+		return ints.V(runVar)
 	}
 	local := fmt.Sprintf("p%d", len(k.slots))
 	switch name {
@@ -151,13 +156,37 @@ func (sc *scope) rowBase(k *kernelBuilder, c *ir.Clock) *ints.Expr {
 		return ints.C(0)
 	}
 	if c.Kind == ir.Chunk || sc.piece == c {
-		return k.slot("row")
+		return sc.turnRow(k)
 	}
 	return ints.C(0)
 }
 
+// turnRow is the first row of a turn, or of a run's chunk, in the call.
+func (sc *scope) turnRow(k *kernelBuilder) *ints.Expr {
+	row := k.slot("row")
+	if sc.run {
+		chunk := ints.V(runVar)
+		if sc.ending {
+			chunk = ints.Minus(k.slot("runs"), ints.C(1))
+		}
+		row = ints.Plus(row, ints.Times(chunk, ints.C(int64(sc.scan.Body.Clock.Size))))
+	}
+	return row
+}
+
+// lastRows is how many of a turn's rows, or of those of a run's last chunk, a state
+// keeps, and how many are before them.
+func (sc *scope) lastRows(k *kernelBuilder) (last, skip *ints.Expr) {
+	if body := sc.scan.Body; sc.run {
+		return ints.C(int64(body.Block)), ints.C(int64(body.Clock.Size - body.Block))
+	}
+	return k.slot("last"), k.slot("skip")
+}
+
 func (sc *scope) rowCount(k *kernelBuilder, c *ir.Clock) *ints.Expr {
 	switch {
+	case sc.run:
+		return ints.C(int64(sc.scan.Body.Clock.Size))
 	case sc.blocks:
 		return k.slot("added")
 	case c.Kind == ir.Chunk || sc.piece == c:
@@ -170,6 +199,8 @@ func (sc *scope) rowCount(k *kernelBuilder, c *ir.Clock) *ints.Expr {
 
 func (sc *scope) rowNumber(k *kernelBuilder, c *ir.Clock) *ints.Expr {
 	switch {
+	case sc.run:
+		return ints.C(0)
 	case sc.blocks:
 		return k.slot("border")
 	case c.Kind == ir.Chunk:
@@ -188,6 +219,9 @@ func (sc *scope) rowNumber(k *kernelBuilder, c *ir.Clock) *ints.Expr {
 func (sc *scope) address(k *kernelBuilder, n *ir.Node, idx map[string]*ints.Expr) (*store, []*ints.Expr) {
 	if s := sc.find(n); s != nil {
 		return s, sc.index(k, s, n.Type, idx)
+	}
+	if x := sc.same[n]; x != nil {
+		return sc.outer.address(k, x, idx)
 	}
 	with := func(name string, e *ints.Expr) map[string]*ints.Expr {
 		m := map[string]*ints.Expr{}
@@ -250,7 +284,7 @@ func (sc *scope) address(k *kernelBuilder, n *ir.Node, idx map[string]*ints.Expr
 					outer = outer.outer
 				}
 				d := n.Type.Dims[0].Name
-				return outer.address(k, sc.scan.Args[i], with(d, ints.Plus(k.slot("row"), idx[d])))
+				return outer.address(k, sc.scan.Args[i], with(d, ints.Plus(sc.turnRow(k), idx[d])))
 			}
 		}
 	}

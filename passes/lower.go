@@ -78,6 +78,7 @@ func lower(fused []*ir.Graph, o Options, texts []string) (p *Program, built []st
 		tables:  map[string]int{},
 		loops:   map[string]int{},
 		buffers: map[string]bool{},
+		near:    map[*ir.Node]bool{},
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -147,8 +148,9 @@ type lowerer struct {
 	panels  map[string]bool // weights that products read as right operands
 	tables  map[string]int
 	loops   map[string]int
-	buffers map[string]bool // names in use
-	rounds  bool            // some product has operands of Products
+	buffers map[string]bool   // names in use
+	near    map[*ir.Node]bool // scans: see scope.stays
+	rounds  bool              // some product has operands of Products
 }
 
 // operands is what the operands of a product with y, which is no sum over rows,
@@ -307,10 +309,13 @@ type scope struct {
 	next   map[*ir.Node]*store // where nodes must be stored, decided before they are computed
 	users  map[*ir.Node][]*ir.Node
 	root   map[*ir.Node]bool
-	many   string    // in a loop: the slot that counts its rows, empty: "count"
-	ending bool      // in a loop: of its rows only the last ones are walked through
-	piece  *ir.Clock // in a loop: rows of this outer clock are those of the piece
-	blocks bool      // in a write: a chunk's rows are those of its blocks that have become complete
+	many   string                // in a loop: the slot that counts its rows, empty: "count"
+	ending bool                  // in a loop: of its rows, or those of a run's last chunk, only the last ones are walked through
+	piece  *ir.Clock             // in a loop: rows of this outer clock are those of the piece
+	blocks bool                  // in a write: a chunk's rows are those of its blocks that have become complete
+	run    bool                  // a chunk is whole, and number runVar of those that begin with the turn (resident.go)
+	probes []*store              // in a loop: where its probes lie
+	same   map[*ir.Node]*ir.Node // in a run's write: what its rows are where they are read
 }
 
 func (lw *lowerer) entry(g *ir.Graph) {

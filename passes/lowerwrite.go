@@ -212,27 +212,58 @@ func isOld(body *ir.Region, n *ir.Node) bool {
 	return slices.Contains(body.States, n)
 }
 
+// inPlace reports whether the write's first group stores its results into the states
+// themselves, at its end: nothing else still reads the old ones.
+func inPlace(body *ir.Region) bool {
+	groups := body.Write.Groups
+	if len(groups) == 0 || groups[0].Kind != "recur" {
+		return false
+	}
+	for _, g := range groups[1:] {
+		for _, n := range g.Nodes {
+			if slices.ContainsFunc(n.Args, func(a *ir.Node) bool { return changes(body, a) }) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// placeProbes gives a write's probes their buffers, of one element a turn.
+func (sc *scope) placeProbes(body *ir.Region) (to []*store) {
+	lw, l := sc.lw, sc.lw.plan.Loops[sc.loop]
+	for _, p := range body.Write.Probes {
+		b := lw.buffer(plan.Buffer{Name: lw.name + sc.scan.Attr.Name + "." + p.Name, Class: plan.Probe, Elem: elem.F32, Dims: []int{l.Max}, Loop: l.Name})
+		to = append(to, &store{kind: storeFlat, buf: b, dims: []int{l.Max}, shift: ints.V("turn")})
+	}
+	return to
+}
+
+// show has what computes a probe's value store it to its place.
+func (sc *scope) show(body *ir.Region, to []*store) {
+	for i, p := range body.Write.Probes {
+		if sc.next[p.Value] == nil {
+			sc.next[p.Value] = to[i]
+		}
+	}
+}
+
+// shown copies the probes that lie elsewhere.
+func (sc *scope) shown(body *ir.Region, to []*store) {
+	for i, p := range body.Write.Probes {
+		if have := sc.stored[p.Value]; have == nil || have.buf != to[i].buf {
+			sc.copyTo(p.Value, to[i])
+		}
+	}
+}
+
 // write lowers what runs when a chunk is complete.
 func (sc *scope) write(body *ir.Region, rows map[*ir.Node]*store) {
 	w := body.Write
 	lw := sc.lw
 	wr := sc.ends(rows, w.Ends())
-	// A recur group stores its results into the states themselves, at its end,
-	// where nothing else still reads the old ones.
-	whole := len(w.Groups) > 0 && w.Groups[0].Kind == "recur"
-	for _, g := range w.Groups[min(1, len(w.Groups)):] {
-		for _, n := range g.Nodes {
-			whole = whole && !slices.ContainsFunc(n.Args, func(a *ir.Node) bool { return changes(body, a) })
-		}
-	}
-	for _, p := range w.Probes {
-		b := lw.buffer(plan.Buffer{Name: lw.name + sc.scan.Attr.Name + "." + p.Name, Class: plan.Probe, Elem: elem.F32, Dims: []int{lw.plan.Loops[sc.loop].Max}, Loop: lw.plan.Loops[sc.loop].Name})
-		s := &store{kind: storeFlat, buf: b, dims: []int{lw.plan.Loops[sc.loop].Max}, shift: ints.V("turn")}
-		if _, twice := wr.next[p.Value]; !twice {
-			wr.next[p.Value] = s
-		}
-	}
-	if whole {
+	wr.show(body, sc.probes)
+	if inPlace(body) {
 		for i, n := range w.Next {
 			if n != nil && wr.next[n] == nil && !clears(body, i) {
 				wr.next[n] = lw.states[body.States[i].Attr.Name]
@@ -265,11 +296,6 @@ func (sc *scope) write(body *ir.Region, rows map[*ir.Node]*store) {
 		}
 	}
 	k.launch()
-	for _, p := range w.Probes {
-		s := wr.next[p.Value]
-		if have := wr.stored[p.Value]; have == nil || have.buf != s.buf {
-			wr.copyTo(p.Value, s)
-		}
-	}
+	wr.shown(body, sc.probes)
 	sc.when("done", wr)
 }

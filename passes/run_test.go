@@ -8,11 +8,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/ir/elem"
 	"github.com/memc-lang/memc/ir/irtest"
+	"github.com/memc-lang/memc/ir/kernel"
 	"github.com/memc-lang/memc/passes"
 )
 
@@ -213,27 +215,65 @@ func pieces(g *ir.Graph, in map[string]*ir.Tensor, n, size int) (results, error)
 
 // planned lowers a fused graph and runs its plan with the kernel interpreter in
 // calls of size rows. Where attends and scans can run together, they do so in
-// one way more, another for other sizes, with the same bits.
+// one way more, another for other sizes, with the same bits; where whole chunks can
+// run in one launch, they do, with the same bits in pieces and in one call.
 func planned(g *ir.Graph, in map[string]*ir.Tensor, n, size, slab int, fuse bool) (results, error) {
 	o := passes.Options{Target: "test", Slab: slab, Tiling: passes.DefaultTiling, Fuse: fuse}
 	first, err := plannedAs(g, in, n, size, o)
-	if err != nil || !fuse || !passes.HasChoice(g) {
+	if err != nil || !fuse {
 		return first, err
+	}
+	stay := o
+	stay.Tiling.Resident = 1 << 14
+	if p, err := passes.Lower([]*ir.Graph{g}, stay); err != nil {
+		return first, err
+	} else if slices.ContainsFunc(p.Kernels, isRun) {
+		whole, err := plannedAs(g, in, n, n, stay)
+		if err == nil {
+			err = whole.differBy(first, 1e-4)
+		}
+		pieces, errPieces := plannedAs(g, in, n, size, stay)
+		if err = cmp.Or(err, errPieces); err == nil {
+			err = pieces.sameBits(whole)
+		}
+		if err != nil {
+			return first, fmt.Errorf("with weights that stay: %w", err)
+		}
+	}
+	if !passes.HasChoice(g) {
+		return first, nil
 	}
 	ways := [...]passes.Options{{Hybrid: passes.Apart}, {Hybrid: passes.Together, Tie: true}, {Hybrid: passes.Together, Beside: true}}
 	way := ways[size%len(ways)]
 	o.Hybrid, o.Beside, o.Tie = way.Hybrid, way.Beside, way.Tie
 	r, err := plannedAs(g, in, n, size, o)
-	if err != nil {
-		return first, err
+	if err == nil {
+		err = r.sameBits(first)
 	}
-	for name, x := range first.out {
-		if !slices.EqualFunc(r.out[name].Data, x.Data, func(a, b float64) bool { return a == b || a != a && b != b }) {
-			return first, fmt.Errorf("%s has other bits with hybrids %d, beside %t", name, o.Hybrid, o.Beside)
-		}
+	if err != nil {
+		return first, fmt.Errorf("hybrids %d, beside %t: %w", o.Hybrid, o.Beside, err)
 	}
 	return first, nil
 }
+
+// sameBits compares outputs and probes bit by bit.
+func (r results) sameBits(want results) error {
+	same := func(a, b float64) bool { return a == b || a != a && b != b }
+	for name, x := range want.out {
+		if !slices.EqualFunc(r.out[name].Data, x.Data, same) {
+			return fmt.Errorf("%s has other bits", name)
+		}
+	}
+	if !slices.EqualFunc(inOrder(r.probes), inOrder(want.probes), func(a, b ir.ProbeValue) bool {
+		return a.Scan == b.Scan && a.Name == b.Name && a.Chunk == b.Chunk && same(a.Value, b.Value)
+	}) {
+		return errors.New("probes have other bits")
+	}
+	return nil
+}
+
+// isRun reports whether a kernel walks through whole chunks.
+func isRun(k *kernel.Kernel) bool { return strings.HasPrefix(k.Name, "run") }
 
 func plannedAs(g *ir.Graph, in map[string]*ir.Tensor, n, size int, o passes.Options) (results, error) {
 	p, err := passes.Lower([]*ir.Graph{g}, o)

@@ -2,6 +2,7 @@ package passes
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/memc-lang/memc/ir"
@@ -75,25 +76,54 @@ func (sc *scope) compute(g ir.Group) {
 	k.launch()
 }
 
+// tiling is that of the target, for what the scope has.
+func (sc *scope) tiling() Tiling {
+	if sc.stays() {
+		return sc.lw.Tiling.near()
+	}
+	return sc.lw.Tiling
+}
+
+// stays reports whether the weights of the scope's scan stay near one block.
+func (sc *scope) stays() bool {
+	if sc.scan == nil {
+		return false
+	}
+	near := sc.lw.near
+	stays, known := near[sc.scan]
+	if !known {
+		stays = sc.lw.Tiling.stays(sc.scan.Body)
+		near[sc.scan] = stays
+	}
+	return stays
+}
+
 // groupPart adds the blocks of a group to a kernel.
 func (sc *scope) groupPart(k *kernelBuilder, g ir.Group, seq string) {
+	sc.groupBlock(k, g, seq, nil).end()
+}
+
+// groupBlock is a group's block, with all that it computes and stores. It may use
+// the tiles of known.
+func (sc *scope) groupBlock(k *kernelBuilder, g ir.Group, seq string, known map[tileKey]*kernel.Tile) *block {
 	s := &set{nodes: map[*ir.Node]bool{}}
 	for _, n := range g.Nodes {
 		s.nodes[n] = true
 	}
 	s.outs = sc.outs(s.nodes)
 	l, ok := lay(s, k.tiling, g.Kind == "recur", seq)
-	if !ok && k.tiling != sc.lw.Tiling {
-		l, ok = lay(s, sc.lw.Tiling, g.Kind == "recur", seq)
+	if own := sc.tiling(); !ok && k.tiling != own {
+		l, ok = lay(s, own, g.Kind == "recur", seq)
 	}
 	if !ok {
 		fail(g.Nodes[len(g.Nodes)-1], "no schedule computes %s of type %s: a product sums over one dimension, and at most two dimensions of a value may be summed or sliced together", g.Nodes[len(g.Nodes)-1].Op.Name, g.Nodes[len(g.Nodes)-1].Type)
 	}
 	b := sc.block(k, l, s.nodes, seq)
+	maps.Copy(b.tiles, known)
 	for _, o := range s.outs {
 		b.out(o)
 	}
-	b.end()
+	return b
 }
 
 // users finds who reads each node of the scope's region or entry.
@@ -188,6 +218,10 @@ func (sc *scope) destination(n *ir.Node, whole bool) []*store {
 		s, dims := sc.lw.place(n.Type)
 		if sc.blocks && n.Type.Clock() != nil {
 			dims[0] += blockRows - 1 // kept of earlier calls
+		}
+		if sc.run && n.Type.Clock() == nil { // each chunk of a run has its own
+			s.shift = ints.Times(ints.V(runVar), ints.C(int64(dims[0])))
+			dims[0] *= sc.lw.plan.Loops[sc.loop].Max
 		}
 		only := len(sc.users[n]) > 0 && !sc.root[n] && direct
 		for _, u := range sc.users[n] {
@@ -329,6 +363,10 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 	if body.Block > 0 {
 		l.Slots = append(l.Slots, blockSlots(body)...)
 	}
+	runs := attend == nil && lw.Tiling.runs(body)
+	if runs {
+		l.Slots = append(l.Slots, runSlots(chunk)...)
+	}
 	for _, x := range body.Lens {
 		l.Carry = append(l.Carry, plan.Carry{Name: x.Name, Start: x.Start, Next: x.Next})
 		l.Slots = append(l.Slots, at(x.Name, nil))
@@ -347,6 +385,7 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 	l.Slots = append(l.Slots, at("done", nil))
 	in := &scope{lw: lw, outer: sc, loop: lw.loop(l), scan: scan, stored: map[*ir.Node]*store{}, next: map[*ir.Node]*store{}}
 	in.watch(append(slices.Clone(body.Rows), body.Kept...))
+	in.probes = in.placeProbes(body)
 	// What outer values the body reads must be up to date before the loop.
 	sc.needs([]*ir.Node{scan})
 	if attend != nil {
@@ -415,6 +454,9 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 		in.blockSteps(body)
 	} else {
 		in.write(body, nil)
+	}
+	if runs {
+		in.runs(body)
 	}
 	sc.steps = append(sc.steps, plan.Step{Kind: plan.Repeat, Loop: in.loop, Steps: in.steps})
 }

@@ -172,7 +172,7 @@ func (p *printer) anyLoad(s *kernel.Load) {
 // inMemory gives the tiles in memory that a statement reads and writes, nil for
 // buffers.
 func (p *printer) inMemory(s kernel.Stmt) (reads, writes []*kernel.Tile) {
-	reads, writes = touches(s)
+	reads, writes = kernel.Touches(s)
 	source := false
 	keep := func(ts []*kernel.Tile) (out []*kernel.Tile) {
 		for _, t := range ts {

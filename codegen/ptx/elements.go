@@ -324,7 +324,7 @@ func (c *code) narrow(to kernel.Elem, ok, v, at operand) {
 
 // hoistMap computes what a map's elements have in common.
 func (p *printer) hoistMap(s *kernel.Map) {
-	for _, t := range refs(s.Expr) {
+	for _, t := range kernel.Refs(s.Expr) {
 		if l := p.at[t].load; l != nil {
 			p.hoistPiece(t, l.Buf, l.Buf.Offset(l.Idx))
 		}

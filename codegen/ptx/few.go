@@ -190,7 +190,7 @@ func (f *cutter) follow(part kernel.Part) bool {
 			case *kernel.Store:
 				access(s.Src, s.Idx)
 			case *kernel.Map:
-				for _, t := range refs(s.Expr) {
+				for _, t := range kernel.Refs(s.Expr) {
 					if t.Rows == s.Dst.Rows {
 						join(s.Dst, 0, t, 0)
 					}

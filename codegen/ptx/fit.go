@@ -85,7 +85,7 @@ func (p *placer) pack(tiles []*kernel.Tile, h home, from int) int {
 func (p *placer) room(t *kernel.Tile) int { return p.at[t].copies * p.at[t].bytes() }
 
 // shrink makes a part's tiles smaller: fewer stages, one copy, the largest tile
-// to scratch.
+// to scratch, and of the largest ones that which loops use least.
 func (p *placer) shrink(pp *partPlan, mine []*kernel.Tile) bool {
 	if pp.stages > 2 {
 		pp.stages--
@@ -98,7 +98,10 @@ func (p *placer) shrink(pp *partPlan, mine []*kernel.Tile) bool {
 			}
 			return p.room(t)
 		}
-		return cmp.Compare(room(a), room(b))
+		if d := cmp.Compare(room(a), room(b)); d != 0 || a == nil || b == nil {
+			return d
+		}
+		return cmp.Compare(p.heat(b), p.heat(a))
 	})
 	if big == nil {
 		return false
@@ -117,6 +120,15 @@ func (p *placer) shrink(pp *partPlan, mine []*kernel.Tile) bool {
 	p.size(big, &pl, dots)
 	p.at[big] = pl
 	return true
+}
+
+// heat counts the uses of a tile, each loop as eight turns.
+func (p *placer) heat(t *kernel.Tile) int {
+	n := 0
+	for _, a := range p.uses[t] {
+		n += 1 << (3 * len(a.path))
+	}
+	return n
 }
 
 // exchange is the room through which warps of a part reduce, or hand on sums.

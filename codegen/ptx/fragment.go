@@ -10,7 +10,7 @@ import (
 
 // touchesRegs reports whether a statement works on fragments in registers.
 func (p *printer) touchesRegs(s kernel.Stmt) bool {
-	reads, writes := touches(s)
+	reads, writes := kernel.Touches(s)
 	for _, t := range append(reads, writes...) {
 		if t != nil && p.at[t].home == atRegs {
 			return true

@@ -38,6 +38,10 @@ func (p *placer) holdable(t *kernel.Tile) bool {
 			if s.Buf.Elem.Quantised() {
 				return false
 			}
+		case *kernel.Reduce:
+			if s.Alike { // warps share a row out by the tiles of the kernel
+				return false
+			}
 		case *kernel.Dot:
 			switch {
 			case !tensor(s):
@@ -75,7 +79,7 @@ func (p *placer) spreadForce() {
 					}
 					continue
 				}
-				reads, writes := touches(a.s)
+				reads, writes := kernel.Touches(a.s)
 				all := append(slices.Clone(reads), writes...)
 				sp := p.parts[a.part].spread
 				if !slices.ContainsFunc(all, func(t *kernel.Tile) bool { return t != nil && sp.held(t) > mostHeld }) {

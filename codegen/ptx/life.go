@@ -37,7 +37,7 @@ func (p *placer) walk(part int, body []kernel.Stmt, path []*kernel.For) {
 		case *kernel.Store:
 			p.stores = append(p.stores, a)
 		}
-		reads, writes := touches(s)
+		reads, writes := kernel.Touches(s)
 		for _, t := range reads {
 			if t != nil {
 				p.uses[t] = append(p.uses[t], a)

@@ -15,7 +15,7 @@ func ordered(k *kernel.Kernel) *kernel.Kernel {
 	walk = func(body []kernel.Stmt) {
 		for _, s := range body {
 			if _, store := s.(*kernel.Store); !store {
-				reads, _ := touches(s)
+				reads, _ := kernel.Touches(s)
 				for _, t := range reads {
 					read[t] = true
 				}
@@ -76,8 +76,8 @@ func passes(s, before kernel.Stmt) bool {
 	if len(bodyOf(before)) > 0 {
 		return !slices.ContainsFunc(bodyOf(before), func(b kernel.Stmt) bool { return !passes(s, b) })
 	}
-	reads, writes := touches(s)
-	r, w := touches(before)
+	reads, writes := kernel.Touches(s)
+	r, w := kernel.Touches(before)
 	clash := func(a, b []*kernel.Tile) bool {
 		return slices.ContainsFunc(a, func(t *kernel.Tile) bool { return t != nil && slices.Contains(b, t) })
 	}

@@ -146,7 +146,7 @@ func arrange(k *kernel.Kernel, limit int, plain bool) placement {
 }
 
 // chooseWarps gives the kernel its number of warps and each part their grid over
-// a tile. Where rows are reduced inside a loop, as in attention's softmax, a warp
+// a tile. Where the largest of each row is taken inside a loop, as for attention's softmax, a warp
 // has whole rows; else warps' pieces are about square, so that few fragments
 // serve many products.
 func (p *placer) chooseWarps() {
@@ -160,7 +160,7 @@ func (p *placer) chooseWarps() {
 		for _, a := range p.uses[t] {
 			switch s := a.s.(type) {
 			case *kernel.Reduce:
-				if !s.OverRows && len(a.path) > 0 && s.Src.Rows >= 16 && s.Src.Cols <= 64 {
+				if s.Op == kernel.Largest && !s.OverRows && len(a.path) > 0 && s.Src.Rows >= 16 && s.Src.Cols <= 64 {
 					whole[a.part] = true
 					most = max(most, s.Src.Rows)
 				}

@@ -212,11 +212,12 @@ const (
 
 // Reduce joins Src over its columns (Dst is [Rows,1]), or over its rows where
 // OverRows (Dst is [1,Cols]). The order depends on the tile's static shape and
-// valid counts only.
+// valid counts, and on the kernel unless Alike: it is the same then in every kernel.
 type Reduce struct {
 	Dst, Src *Tile
 	Op       Reduction
 	OverRows bool
+	Alike    bool
 	Note     string
 }
 

@@ -430,6 +430,7 @@ func (p *parser) assignment() Stmt {
 		if !s.OverRows {
 			p.expect("cols")
 		}
+		s.Alike = p.accept("alike")
 		p.expect(")")
 		s.Note = p.note()
 		return s

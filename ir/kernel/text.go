@@ -17,7 +17,7 @@ import (
 //	    a = load x[i + r, c]            // mixer.spec:12 local.q
 //	    b = load e[x, c] gather ids
 //	    s = dot(a, b')                  and s += dot(a', b as bf16 by 64)
-//	    m = sum(s over cols)            and largest(s over rows)
+//	    m = sum(s over cols)            and largest(s over rows alike)
 //	    t = transpose(s)
 //	    u = slice s[0, 32]
 //	    paste s[0, 32] = u
@@ -213,6 +213,9 @@ func (p *printer) head(s Stmt) {
 		over := "cols"
 		if s.OverRows {
 			over = "rows"
+		}
+		if s.Alike {
+			over += " alike"
 		}
 		p.f("%s = %s(%s over %s)", s.Dst.Name, reductionName[s.Op], s.Src.Name, over)
 	case *Transpose:
