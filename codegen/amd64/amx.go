@@ -64,9 +64,9 @@ func (p pairing) pairs() (ps [][2]int) {
 func (p pairing) piece() int64 { return [...]int64{0, 512, 256, 256}[p.right] }
 
 // bitsOf gives words whose upper halves are bf16 numbers that add up to x: n of
-// them, exact for three, each but the last the nearest to what it stands for, so
-// that what is left over has as few bits as can be. A single one is x rounded, and
-// its lower half is 0.
+// them, exact for three, the first of several the nearest to x, so that what
+// follows has either sign, the others what fits of what is left over. A single one
+// is x rounded, and its lower half is 0; so is the last one's of several.
 func (f *fn) bitsOf(x value.Value, n int) (words []value.Value) {
 	if n == 1 {
 		b := f.bits(x)
@@ -78,7 +78,9 @@ func (f *fn) bitsOf(x value.Value, n int) (words []value.Value) {
 	for i := range n {
 		w := f.bits(x)
 		if i < n-1 {
-			w = f.add(w, vint(v32, 1<<15))
+			if i == 0 {
+				w = f.add(w, vint(v32, 1<<15))
+			}
 			x = f.bin(fsub, x, f.float(f.bin(and, w, vint(v32, -1<<16))))
 		}
 		words = append(words, w)
@@ -131,7 +133,7 @@ func (m *module) leftSquares(parts int) *ir.Func {
 
 // paired joins the upper halves of words.
 func (f *fn) paired(low, high value.Value) value.Value {
-	return f.bin(or, f.bin(lshr, low, vint(v32, 16)), f.bin(and, high, vint(v32, -1<<16)))
+	return f.intrinsic("llvm.x86.avx512.pternlog.d.512", v32, f.bin(lshr, low, vint(v32, 16)), high, vint(v32, -1<<16), c32(0xf8))
 }
 
 // first gives elements k ... k+15 of a row of f32, 0 from depth on.
@@ -210,7 +212,14 @@ type laying struct {
 	parts int
 	apart int64       // bytes between the squares of an element's parts
 	step  value.Value // bytes between rows of k
-	fetch value.Value // bytes from what is read to what is fetched
+	fetch value.Value // bytes from what is read to what is fetched; nil: nothing
+}
+
+// ahead fetches what lies so far ahead.
+func (l laying) ahead(at value.Value) {
+	if l.fetch != nil {
+		l.prefetch(at, l.fetch)
+	}
 }
 
 // one lays out 16 columns; there says how many of the two rows are there.
@@ -223,7 +232,7 @@ func (l laying) one(row, to value.Value, there int) {
 			continue
 		}
 		at := l.at(row, l.mul(l.step, c64(int64(i)*lanes)))
-		l.prefetch(at, l.fetch)
+		l.ahead(at)
 		x := l.load(vectorOf(l.elem), at, c64(0))
 		if l.elem == kernel.BF16 {
 			words[i] = []value.Value{l.bin(shl, l.convert(zext, x, i32), vint(v32, 16))}
@@ -242,7 +251,7 @@ func (l laying) two(row, to value.Value, there int) {
 	rows := [2]value.Value{&literal{v512, "zeroinitializer"}, &literal{v512, "zeroinitializer"}}
 	for i := range there {
 		at := l.at(row, l.mul(l.step, c64(int64(i)*lanes)))
-		l.prefetch(at, l.fetch)
+		l.ahead(at)
 		rows[i] = l.load(v512, at, c64(0))
 	}
 	for half := range 2 {
@@ -322,7 +331,11 @@ type squareKey struct {
 	elem     kernel.Elem
 	perPanel int64
 	ready    bool
+	next     string // nextPanels or nextRows where a product of few rows fetches what the next one reads
 }
+
+// What the next product reads lies in panels, or in whole rows, behind each other.
+const nextPanels, nextRows = ".panels", ".rows"
 
 // squareProduct is the function that computes a product of a left operand in
 // squares:

@@ -12,7 +12,8 @@ import (
 )
 
 // A row alone fills a sixteenth of a matrix tile, and laying out weights for it
-// costs more than reading them. So it is computed in vectors, operation by
+// costs more than reading them from memory. So, unless a loop tells what to fetch
+// for its next turn, it is computed in vectors, operation by
 // operation as TDPBF16PS is defined: in each group of 32 k, for each pair of parts,
 // one chain of fused multiply-adds over the first 16 and one over the others, from
 // 0, whose sum is added to the result; denormal numbers count as 0. The bits are
@@ -45,8 +46,8 @@ func (m *module) squareRow(key squareKey) *ir.Func {
 		parts[i] = f.at(room, f.mul(length, c64(int64(i)*4)))
 	}
 	f.count(c64(0), depth, lanes, func(k value.Value) {
-		for i, w := range f.bitsOf(f.first(a, k, depth), key.left) {
-			f.store(f.bin(and, w, vint(v32, -1<<16)), parts[i], f.mul(k, c64(4)))
+		for i, y := range f.floatParts(f.first(a, k, depth), key.left) {
+			f.store(y, parts[i], f.mul(k, c64(4)))
 		}
 	})
 
@@ -147,12 +148,21 @@ func (m *module) squareRow(key squareKey) *ir.Func {
 }
 
 // floatsOf gives the parts of 16 elements of a right operand as f32.
-func (f *fn) floatsOf(x value.Value, parts int) (ys []value.Value) {
+func (f *fn) floatsOf(x value.Value, parts int) []value.Value {
 	if elemOf(x.Type()).Equal(i16) {
 		return []value.Value{f.widened(x)}
 	}
-	for _, w := range f.bitsOf(f.widened(x), parts) {
-		ys = append(ys, f.float(f.bin(and, w, vint(v32, -1<<16))))
+	return f.floatParts(f.widened(x), parts)
+}
+
+// floatParts gives so many parts of f32 as f32: what is left over for the last of
+// several is bf16 as it is.
+func (f *fn) floatParts(x value.Value, parts int) (ys []value.Value) {
+	for i, w := range f.bitsOf(x, parts) {
+		if i == 0 || i < parts-1 {
+			w = f.bin(and, w, vint(v32, -1<<16))
+		}
+		ys = append(ys, f.float(w))
 	}
 	return ys
 }

@@ -448,8 +448,14 @@ func (f *fn) store(v, p, off value.Value) {
 }
 
 // prefetch asks for the line at the byte address p + off, which need not exist.
-func (f *fn) prefetch(p, off value.Value) {
-	f.intrinsic("llvm.prefetch.p0i8", types.Void, f.at(p, off), c32(0), c32(3), c32(1))
+func (f *fn) prefetch(p, off value.Value) { f.fetch(p, off, 3) }
+
+// prefetchFar is prefetch to L2 alone, for what is used after more than L1 holds.
+func (f *fn) prefetchFar(p, off value.Value) { f.fetch(p, off, 2) }
+
+// fetch is a prefetch with LLVM's locality.
+func (f *fn) fetch(p, off value.Value, locality int64) {
+	f.intrinsic("llvm.prefetch.p0i8", types.Void, f.at(p, off), c32(0), c32(locality), c32(1))
 }
 
 // splat repeats a scalar in every lane.

@@ -23,7 +23,7 @@ type right struct {
 	ptr                   value.Value
 	elem                  kernel.Elem
 	step, perPanel, panel int64
-	next                  value.Value // as in place
+	next, more            value.Value // as in place
 }
 
 // rows is an operand with all columns of a row adjacent: pairs without a gap.
@@ -119,7 +119,7 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 func (b *block) right(t *kernel.Tile, trans bool) right {
 	p := b.place(t)
 	if q := p.panel; q != nil {
-		return right{p.ptr, p.elem, q.step, q.size / lanes, q.stride, p.next}
+		return right{p.ptr, p.elem, q.step, q.size / lanes, q.stride, p.next, p.more}
 	}
 	step, over, n, k := p.row, p.col, t.Cols, t.Rows
 	cols, depth := b.cols, b.rows
@@ -130,7 +130,7 @@ func (b *block) right(t *kernel.Tile, trans bool) right {
 	size := int64(p.elem.Size())
 	if over == size || n == 1 {
 		r := rows(p.ptr, p.elem, step)
-		r.next = p.next
+		r.next, r.more = p.next, p.more
 		return r
 	}
 	if step != size {

@@ -179,17 +179,18 @@ func (b *block) list(body []kernel.Stmt) {
 			if lo.Lo == lo.Hi && hi.Hi <= lo.Lo+int64(s.Step) { // one turn at most
 				step, hi.Hi = b.multiple(s.Lo), lo.Lo+1
 			}
-			outer := b.ahead
+			outer, turned := b.ahead, b.turn
 			b.ahead = nil
 			if s.Stages > 1 {
 				b.ahead = map[string]*ints.Expr{s.Var: ints.Plus(ints.V(s.Var), ints.C(int64(s.Step)))}
 			}
 			b.within(s.Body, func() {
 				b.count(from, to, int64(s.Step), func(v value.Value) {
+					b.turn = turn{s.Var, b.icmp(predicate[ints.Lt], b.add(v, c64(int64(s.Step))), to)}
 					b.bind(s.Var, v, ints.Range{Lo: lo.Lo, Hi: max(lo.Lo, hi.Hi-1)}, step, func() { b.list(s.Body) })
 				})
 			})
-			b.ahead = outer
+			b.ahead, b.turn = outer, turned
 			forget()
 			b.pos++
 		case *kernel.When:

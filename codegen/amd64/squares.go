@@ -143,19 +143,37 @@ func (b *block) squareDotStmt(s *kernel.Dot, d place, rows, vecs, depth value.Va
 	a := b.leftReady(lt, lTrans, pair.left)
 	r := b.right(rt, rTrans)
 	key := squareKey{pairing: pair, elem: r.elem, perPanel: r.perPanel}
-	// What is read next lies behind, or, for few rows, where the next turn reads.
-	fetch, near := value.Value(c64(ahead*r.step)), value.Value(c64(deep*r.step))
-	if r.next != nil {
-		near = r.next
+	fetch := c64(ahead * r.step)
+	// Few rows are done with an operand too soon for that: they fetch what the next
+	// turn of the loop reads, or the next strip.
+	near := value.Value(c64(deep * r.step))
+	far := fetching{"", near, near}
+	inPanels, columns := b.place(rt).panel != nil, int64(rt.Cols)
+	if rTrans {
+		columns = int64(rt.Rows)
 	}
-	few := b.icmp(predicate[ints.Le], rows, c64(fewRows))
-	compute := func(key squareKey, r right, near, fetch value.Value) {
+	beyond := func(bytes value.Value) value.Value { return b.choose(r.more, bytes, c64(0)) } // what is there
+	switch whole := columns * int64(r.elem.Size()); {
+	case r.next != nil && inPanels:
+		far = fetching{nextPanels, beyond(r.next), beyond(r.next)}
+	case r.next != nil && r.step == whole:
+		far = fetching{nextRows, beyond(r.next), beyond(r.next)}
+	case r.next != nil:
+		near = r.next
+		far = fetching{"", near, near}
+	case inPanels:
+		strip := c64(r.panel * int64(pair.strip()) / r.perPanel)
+		far = fetching{nextPanels, strip, beyond(strip)}
+	}
+	compute := func(key squareKey, r right, far fetching) {
+		few := b.icmp(predicate[ints.Le], rows, c64(fewRows))
 		n, known := constInt(rows)
 		if !known || n <= fewRows {
 			b.when(few, func() {
 				room := b.near(pair.fewRoom(), span{b.pos, b.pos})
-				size := b.mul(rows, c64(64))
-				b.call(b.fewProduct(key), a, size, r.ptr, c64(r.step), c64(r.panel), depth, d.ptr, c64(d.row), vecs, acc, near, room)
+				size, key := b.mul(rows, c64(64)), key
+				key.next = far.next
+				b.call(b.fewProduct(key), a, size, r.ptr, c64(r.step), c64(r.panel), depth, d.ptr, c64(d.row), vecs, acc, far.bytes, far.last, room)
 			})
 		}
 		if !known || n > fewRows {
@@ -176,17 +194,19 @@ func (b *block) squareDotStmt(s *kernel.Dot, d place, rows, vecs, depth value.Va
 	if ready, ok := b.copies[copyKey{rt, true, rTrans, pair.right}]; ok {
 		b.when(ready.made, func() {
 			several(func() {
-				compute(squareKey{pairing: pair, ready: true, perPanel: 2}, right{ptr: ready.ptr}, c64(0), c64(0))
+				compute(squareKey{pairing: pair, ready: true, perPanel: 2}, right{ptr: ready.ptr}, fetching{"", c64(0), c64(0)})
 			})
 		})
 		fresh = b.bin(xor, ready.made, constant.True)
 	}
+	// One row alone is computed in vectors, unless it fetches what the loop's next
+	// turn reads.
 	one := value.Value(constant.False)
 	p := b.place(lt)
 	if lTrans {
 		p.row, p.col = p.col, p.row
 	}
-	if n, known := constInt(rows); p.col == 4 && (!known || n == 1) {
+	if n, known := constInt(rows); p.col == 4 && (r.next == nil || far.next == "") && (!known || n == 1) {
 		one = b.icmp(predicate[ints.Eq], rows, c64(1))
 		k := int64(lt.Cols)
 		if lTrans {
@@ -200,6 +220,13 @@ func (b *block) squareDotStmt(s *kernel.Dot, d place, rows, vecs, depth value.Va
 		})
 	}
 	b.when(b.bin(and, fresh, b.bin(xor, one, constant.True)), func() {
-		several(func() { compute(key, r, near, fetch) })
+		several(func() { compute(key, r, far) })
 	})
+}
+
+// fetching is what a product of few rows fetches: how it lies (see squareKey), and
+// how many bytes from what is read, for all strips but the last and for the last.
+type fetching struct {
+	next        string
+	bytes, last value.Value
 }

@@ -17,6 +17,7 @@ type place struct {
 	row, col int64
 	panel    *panel
 	next     value.Value // bytes from a view to that of the loop's next turn; may be nil
+	more     value.Value // whether the next turn may read what lies behind a view; nil where it is none
 	stored   bool        // in the buffer that the tile is stored to
 }
 
@@ -151,6 +152,7 @@ type block struct {
 	copies  map[copyKey]copied     // copies in squares or strips that are up to date
 	written map[*kernel.Tile]bool  // by a statement that every path here has passed
 	ahead   map[string]*ints.Expr  // what becomes of variables in the next turn of a loop whose loads run ahead
+	turn    turn                   // of the loop that is emitted
 	pieces  []piece
 	pos     int  // the statement's position, as lifetimes counts
 	rest    span // from the statement to the end of its list

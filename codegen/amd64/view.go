@@ -1,6 +1,7 @@
 package amd64
 
 import (
+	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/value"
 
 	"github.com/memc-lang/memc/ir/ints"
@@ -71,7 +72,7 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 			return false
 		}
 	}
-	b.places[t] = place{ptr: b.at(b.bufs[l.Buf], b.mul(b.int(a.rest), c64(size))), elem: l.Buf.Elem, row: a.row * size, col: a.col * size, next: b.toNext(a.rest, size)}
+	b.places[t] = place{ptr: b.at(b.bufs[l.Buf], b.mul(b.int(a.rest), c64(size))), elem: l.Buf.Elem, row: a.row * size, col: a.col * size, next: b.toNext(a.rest, size), more: b.goesOn(a.rest)}
 	return true
 }
 
@@ -137,7 +138,7 @@ func (b *block) panelView(l *kernel.Load) bool {
 	at := b.int(b.offset(l.Buf, idx))
 	b.places[l.Dst] = place{ptr: b.at(b.bufs[l.Buf], b.mul(at, c64(size))), elem: l.Buf.Elem,
 		panel: &panel{size: p, stride: int64(l.Buf.Dims[nd-1]) * p * size, step: ck * p * size, byRow: byRow},
-		next:  b.toNext(b.offset(l.Buf, idx), size)}
+		next:  b.toNext(b.offset(l.Buf, idx), size), more: b.goesOn(b.offset(l.Buf, idx))}
 	return true
 }
 
@@ -148,6 +149,21 @@ func (b *block) toNext(off *ints.Expr, size int64) value.Value {
 		return nil
 	}
 	return b.mul(b.sub(b.int(off.Subst(b.ahead)), b.int(off)), c64(size))
+}
+
+// turn is a loop's turn: the loop's variable, and whether another turn follows.
+type turn struct {
+	name string
+	more value.Value
+}
+
+// goesOn says whether what the loop's next turn reads may lie behind what this one
+// reads.
+func (b *block) goesOn(off *ints.Expr) value.Value {
+	if b.turn.more == nil || !off.Has(b.turn.name) {
+		return constant.True
+	}
+	return b.turn.more
 }
 
 // widens says whether a buffer's elements may be loaded into a tile.
