@@ -56,9 +56,12 @@ const (
 )
 
 // exp is e^x to 1.1 ulp: x = n ln 2 + r, |r| <= ln 2 / 2, and e^r = 1 + r + r²q(r).
-func (f *fn) exp(x value.Value) value.Value {
-	// Below -104 the result is 0, above 89 infinite; the bounds keep n finite.
-	x = f.most(vnum(-104), x)
+func (f *fn) exp(x value.Value) value.Value { return f.expFrom(-104, x) }
+
+// expFrom is exp for x from least on, and e^least below. Below -104 e^x is 0,
+// above 89 infinite; the bounds keep n finite.
+func (f *fn) expFrom(least float32, x value.Value) value.Value {
+	x = f.most(vnum(least), x)
 	x = f.least(vnum(89), x)
 	n := f.intrinsic("llvm.nearbyint.v16f32", vf32, f.bin(fmul, x, vnum(math.Log2E)))
 	r := f.fma(n, vnum(-ln2Hi), x)
@@ -134,13 +137,18 @@ func (f *fn) log(x value.Value) value.Value {
 
 // sigmoid is 1/(1+e^-x) to 2.5 ulp; results below 2^-127 become 0.
 func (f *fn) sigmoid(x value.Value) value.Value {
-	return f.bin(fdiv, vnum(1), f.bin(fadd, vnum(1), f.exp(f.negated(x))))
+	return f.bin(fdiv, vnum(1), f.onePlusExp(f.negated(x)))
+}
+
+// onePlusExp is 1+e^x. Below -87 that is 1, and e^x would be denormal, which
+// takes the processor a hundred cycles.
+func (f *fn) onePlusExp(x value.Value) value.Value {
+	return f.bin(fadd, vnum(1), f.expFrom(-87, x))
 }
 
 // silu is x/(1+e^-x) to 2.5 ulp; 0 at -inf.
 func (f *fn) silu(x value.Value) value.Value {
-	d := f.bin(fadd, vnum(1), f.exp(f.negated(x)))
-	return f.bin(fdiv, f.most(vnum(-math.MaxFloat32), x), d)
+	return f.bin(fdiv, f.most(vnum(-math.MaxFloat32), x), f.onePlusExp(f.negated(x)))
 }
 
 // softplus is ln(1+e^x) = max(x,0) + log1p(e^-|x|), to 2 ulp.
