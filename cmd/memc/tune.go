@@ -15,7 +15,7 @@ import (
 )
 
 type tuneCmd struct {
-	Spec     string        `arg:"" optional:"" help:"A spec, an artifact (.memc), or a model folder; not needed by --list and --prune."`
+	Spec     string        `arg:"" optional:"" help:"A spec, an artifact (.memc), or a model folder; not needed by --list, which with one lists its kernels' records alone, and --prune."`
 	Set      []string      `sep:"none" placeholder:"K=V" help:"Set a parameter of the spec; the value is JSON. May be repeated."`
 	Config   string        `placeholder:"FILE" help:"A JSON object with values for the spec's parameters; other keys are ignored."`
 	Quantize string        `placeholder:"Q" help:"Store the weights of products as q8 or q4."`
@@ -64,13 +64,13 @@ func (c *tuneCmd) Run(a *app) error {
 		return err
 	}
 	dir := memc.TuningDir(kept)
-	if (c.List || c.Prune) && c.Spec != "" {
-		return usage("--list and --prune are about all records: they take no spec")
+	if c.Prune && c.Spec != "" {
+		return usage("--prune is about all records: it takes no spec")
 	}
 	if c.List && c.Prune {
 		return usage("--list and --prune are two commands")
 	}
-	if (c.List || c.Prune) && (c.searches() || c.Out != "") {
+	if (c.List || c.Prune) && (c.Spec == "" && c.describes() || c.Threads != nil || c.Out != "") {
 		return usage("--list and --prune search nothing: they take no flags of a search")
 	}
 	if dir == "" && c.Out == "" {
@@ -113,9 +113,41 @@ func (c *tuneCmd) Run(a *app) error {
 	return err // where it was stopped, after what was finished
 }
 
-// searches reports whether flags say how a search is done.
-func (c *tuneCmd) searches() bool {
-	return len(c.Set) > 0 || c.Config != "" || c.Quantize != "" || c.Products != "" || c.Cache != "" || c.Target != "" || c.Threads != nil
+// describes reports whether flags say what is tuned.
+func (c *tuneCmd) describes() bool {
+	return len(c.Set) > 0 || c.Config != "" || c.Quantize != "" || c.Products != "" || c.Cache != "" || c.Target != ""
+}
+
+func (c *tuneCmd) source() source {
+	return source{Spec: c.Spec, Set: c.Set, Config: c.Config, Quantize: c.Quantize, Products: c.Products, Cache: c.Cache, Tuning: "off"}
+}
+
+// kernels are the hashes of the spec's kernels, by which records know them.
+func (c *tuneCmd) kernels() (map[string]bool, error) {
+	if c.Target == "" {
+		c.Target = memc.HostTargets()[0]
+	}
+	s := c.source()
+	in, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	m, err := in.module()
+	if err != nil {
+		return nil, err
+	}
+	if m, err = memc.Optimise(m, false, nil); err != nil {
+		return nil, err
+	}
+	p, err := memc.Lower(m, c.Target, in.options([]string{c.Target}))
+	if err != nil {
+		return nil, err
+	}
+	hashes := map[string]bool{}
+	for _, text := range p.Texts {
+		hashes[memc.HashKernel(text)] = true
+	}
+	return hashes, nil
 }
 
 func (c *tuneCmd) prune(a *app, dir string) error {
@@ -134,6 +166,13 @@ func (c *tuneCmd) list(a *app, dir string) error {
 	list, faulty, err := memc.ReadTuningDir(dir)
 	if err != nil {
 		return err
+	}
+	if c.Spec != "" {
+		kernels, err := c.kernels()
+		if err != nil {
+			return err
+		}
+		list = slices.DeleteFunc(list, func(k memc.TunedKernel) bool { return k.Target != c.Target || !kernels[k.Kernel] })
 	}
 	r := struct {
 		Dir     string             `json:"dir"`

@@ -74,7 +74,7 @@ func (t *tuner) close() { t.own.close() }
 
 func (c *tuneCmd) tuner(a *app, dir string) (*tuner, error) {
 	begin := time.Now()
-	s := source{Spec: c.Spec, Set: c.Set, Config: c.Config, Quantize: c.Quantize, Products: c.Products, Cache: c.Cache, Tuning: "off"}
+	s := c.source()
 	if err := checkThreads(c.Threads); err != nil {
 		return nil, err
 	}
