@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/memc-lang/memc"
 	"github.com/memc-lang/memc/codegen/ptx"
 	"github.com/memc-lang/memc/codegen/ptx/sim"
 	"github.com/memc-lang/memc/ir/kernel"
@@ -23,14 +24,16 @@ import (
 var seeded = []struct {
 	schedule, spec, set string
 	rows                []int
+	hybrid              string // memc.Options.Hybrid
 }{
-	{"map", "testdata/specs/capped.spec", `{}`, []int{100, 1}},
-	{"contract", "specs/bench/contract.spec", `{"K": 48, "N": 150, "weights": "bf16"}`, []int{33, 7}},
-	{"contract", "specs/bench/contract.spec", `{"K": 512, "N": 136, "weights": "q8"}`, []int{32, 7}},
-	{"contract", "specs/bench/contract.spec", `{"K": 96, "N": 136, "weights": "q4"}`, []int{32, 7}},
-	{"attend", "specs/bench/attend.spec", `{"heads": 4, "kv_heads": 2, "head_dim": 16, "window": 24, "sinks": 2}`, []int{16, 7, 16}},
-	{"recur", "specs/bench/recur.spec", `{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16}`, []int{16, 7, 16}},
-	{"hybrid", "specs/bench/hybrid.spec", `{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16, "kv_heads": 1, "head_dim": 16, "window": 24}`, []int{16, 7, 16}},
+	{"map", "testdata/specs/capped.spec", `{}`, []int{100, 1}, ""},
+	{"contract", "specs/bench/contract.spec", `{"K": 48, "N": 150, "weights": "bf16"}`, []int{33, 7}, ""},
+	{"contract", "specs/bench/contract.spec", `{"K": 512, "N": 136, "weights": "q8"}`, []int{32, 7}, ""},
+	{"contract", "specs/bench/contract.spec", `{"K": 96, "N": 136, "weights": "q4"}`, []int{32, 7}, ""},
+	{"attend", "specs/bench/attend.spec", `{"heads": 4, "kv_heads": 2, "head_dim": 16, "window": 24, "sinks": 2}`, []int{16, 7, 16}, ""},
+	{"recur", "specs/bench/recur.spec", `{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16}`, []int{16, 7, 16}, ""},
+	{"run", "specs/bench/recur.spec", `{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16}`, []int{37, 16}, ""},
+	{"hybrid", "specs/bench/hybrid.spec", `{"heads": 2, "dim": 32, "hidden": 48, "chunk": 16, "kv_heads": 1, "head_dim": 16, "window": 24}`, []int{16, 7, 16}, "launch"},
 }
 
 // Reports: what the simulator says, or that the result is wrong.
@@ -97,7 +100,7 @@ var printedFaults = []printedFault{
 	{"B's registers are swapped", `(mma\S+\s+\{[^}]*\}, \{[^}]*\}, \{)(%r\d+), (%r\d+)`, `$1$3, $2`, wrongly},
 	{"a product's sums begin elsewhere", `(mma[^;]*\{)(%f\d+), (%f\d+)(, %f\d+, %f\d+\});`, `$1$3, $2$4;`, wrongly},
 	{"a product is dropped", `mma\.sync[^;]*;`, ``, wrongly + `|` + unset},
-	{"a scale is another row's", `(ld\.shared\.u(?:16|32) +%r\d+, \[%r\d+)(\+\d+)?\]`, `$1+4]`, wrongly},
+	{"a scale is another row's", `(ld\.shared\.u(?:16|32) +%r\d+, \[%r\d+)(\+\d+)?\]`, `$1+4]`, wrongly + `|` + fresh + `|` + outside},
 	{"a pair of codes is dropped", `(fma\.rn\.bf16x2 +%r\d+), (%r\d+)`, `$1, 0`, wrongly},
 	{"a code's sign is dropped", `and\.b32( +%r\d+, %r\d+), 8388736;`, `and.b32$1, 0;`, wrongly},
 	{"a digit has bits of the next", `and\.b32( +%r\d+, %r\d+), 983055;`, `and.b32$1, 2031647;`, wrongly},
@@ -123,7 +126,7 @@ func TestPrintedFaults(t *testing.T) {
 				if err := json.Unmarshal([]byte(s.set), &set); err != nil {
 					t.Fatal(err)
 				}
-				x := capture(t, lowered(t, s.spec, set, "sm_80", max(16, s.rows[0])), s.schedule, s.rows)
+				x := capture(t, loweredWith(t, s.spec, memc.Options{Set: set, Slab: max(16, s.rows[0]), Hybrid: s.hybrid}, "sm_80"), s.schedule, s.rows)
 				if err := x.run(x.text, x.info.Shared); err != nil {
 					t.Fatalf("without a fault: %v", err)
 				}

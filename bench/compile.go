@@ -64,8 +64,7 @@ func (t *compileTable) String() string {
 
 // call runs memc with a cache of its own and gives what it prints.
 func call(cache string, args ...string) ([]byte, error) {
-	cmd := exec.Command(*memc, args...)
-	cmd.Env = append(os.Environ(), "MEMC_CACHE="+cache)
+	cmd := exec.Command("env", append([]string{"MEMC_CACHE=" + cache, *memc}, args...)...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.Output()

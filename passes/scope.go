@@ -363,7 +363,7 @@ func (sc *scope) scanLoop(scan, attend *ir.Node) {
 	if body.Block > 0 {
 		l.Slots = append(l.Slots, blockSlots(body)...)
 	}
-	runs := attend == nil && lw.Tiling.runs(body)
+	runs := attend == nil && chunk.Size <= lw.clockCap(chunk.Of) && lw.Tiling.runs(body)
 	if runs {
 		l.Slots = append(l.Slots, runSlots(chunk)...)
 	}
