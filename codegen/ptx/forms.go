@@ -188,7 +188,7 @@ var forms = []form{
 	{"setp.ne.s64", "=p qi qi", 50, 40},
 	{"setp.ge.s64", "=p qi qi", 50, 40},
 
-	// Floats. Nothing flushes subnormals; roundings are written out.
+	// Floats. Nothing flushes subnormals where the mnemonic does not say so; roundings are written out.
 	{"add.rn.f32", "=f fx fx", 50, 40},
 	{"sub.rn.f32", "=f fx fx", 50, 40},
 	{"mul.rn.f32", "=f fx fx", 50, 40},
@@ -196,6 +196,9 @@ var forms = []form{
 	{"fma.rn.bf16x2", "=r r r r", 80, 70}, // pairs of bf16
 	{"div.rn.f32", "=f fx fx", 50, 40},
 	{"sqrt.rn.f32", "=f f", 50, 40},
+	{"rcp.approx.ftz.f32", "=f f", 50, 40},
+	{"ex2.approx.f32", "=f f", 50, 40},
+	{"ex2.approx.ftz.f32", "=f f", 50, 40}, // 0 where the result is no normal float
 	{"min.NaN.f32", "=f fx fx", 80, 70},
 	{"max.NaN.f32", "=f fx fx", 80, 70},
 	{"neg.f32", "=f f", 50, 40},

@@ -7,10 +7,11 @@ import (
 )
 
 // functions are the operators of a map that are more than one instruction.
-// They use correctly rounded arithmetic alone, never the approximations of the
-// special function unit. TestFunctionsAreAccurate bounds their errors: 1 unit in
-// the last place for exp and log, 2.5 at most for the others (for silu as long
-// as e^-|a| is a normal number). A NaN gives a NaN.
+// Powers of two and reciprocals are the special function unit's, which are off by
+// 2⁻²²·⁵ and 2⁻²³ of their values at most (PTX ISA, ex2 and rcp); all else is correctly
+// rounded arithmetic. TestFunctionsAreAccurate bounds the errors: 1 unit in the last place
+// for log, 3 for exp, 6 at most for the others (for silu as long as e^-|a| is a
+// normal number). A NaN gives a NaN.
 var functions = map[kernel.ValOp]func(c *code, a operand) operand{
 	kernel.Exp:      (*code).exp,
 	kernel.Exp2:     (*code).exp2,
@@ -47,39 +48,23 @@ func split2(v float64) (hi, lo operand) {
 	return num(h), num(float32(v - float64(h)))
 }
 
-// exp: e^a = 2^n·e^x with n = round(a/ln 2) and |x| <= ln(2)/2, where the
-// Taylor polynomial of degree 7 is off by 5e-9 of its value. At 0 both n and x
-// are 0 and the result is 1. Below -104 the result rounds to 0 and above 89 it
-// overflows, so that n stays small and 2^n is a product of two normal floats.
-func (c *code) exp(a operand) operand {
-	a = c.f("max.NaN.f32", a, num(-104))
-	a = c.f("min.NaN.f32", a, num(89))
-	n := c.f("cvt.rni.f32.f32", c.mul(a, num(math.Log2E)))
-	hi, lo := split2(-math.Ln2)
-	x := c.fma(n, lo, c.fma(n, hi, a))
-	y := c.poly(x, 1.0/5040, 1.0/720, 1.0/120, 1.0/24, 1.0/6, 1.0/2, 1, 1)
-	i := c.r("cvt.rni.s32.f32", n)
-	half := c.r("shr.s32", i, imm(1))
-	return c.mul(c.mul(y, c.powerOfTwo(half)), c.powerOfTwo(c.r("sub.s32", i, half)))
+// exp: e^a = 2^t·2^r with t = a·log2(e), rounded, and r what it lacks, up to 2⁻¹⁸,
+// where 2^r is 1 + r·ln 2. Below -105 the result is 0 and above 89 it overflows: a is
+// kept there, as r of an infinity is a NaN.
+func (c *code) exp(a operand) operand { return c.falling(c.f("min.NaN.f32", a, num(89))) }
+
+// falling is exp of a number that is at most 89.
+func (c *code) falling(a operand) operand {
+	a = c.f("max.NaN.f32", a, num(-105))
+	log2e := float32(math.Log2E)
+	t := c.mul(a, num(log2e))
+	r := c.fma(a, num(log2e), c.f("neg.f32", t))
+	r = c.fma(a, num(float32(math.Log2E-float64(log2e))), r)
+	return c.mul(c.f("ex2.approx.f32", t), c.fma(r, num(math.Ln2), num(1)))
 }
 
-// exp2: 2^a = 2^n·2^x with n = round(a) and |x| <= ½, where the polynomial of
-// degree 6 is off by 2e-9 of its value. Below -126 it is 0.
-func (c *code) exp2(a operand) operand {
-	none := c.p("setp.lt.f32", a, num(-126))
-	a = c.f("max.NaN.f32", a, num(-126))
-	a = c.f("min.NaN.f32", a, num(129))
-	n := c.f("cvt.rni.f32.f32", a)
-	y := c.poly(c.sub(a, n), 0.0001535336, 0.0013398874, 0.009618437, 0.055503324, 0.24022648, 0.69314718, 1)
-	i := c.r("cvt.rni.s32.f32", n)
-	half := c.r("shr.s32", i, imm(1))
-	return c.f("selp.f32", num(0), c.mul(c.mul(y, c.powerOfTwo(half)), c.powerOfTwo(c.r("sub.s32", i, half))), none)
-}
-
-// powerOfTwo is 2^i for -126 <= i <= 127.
-func (c *code) powerOfTwo(i operand) operand {
-	return c.f("mov.b32", c.r("shl.b32", c.r("add.s32", i, imm(127)), imm(23)))
-}
+// exp2: where the result is no normal float it is 0.
+func (c *code) exp2(a operand) operand { return c.f("ex2.approx.ftz.f32", a) }
 
 // log: a = m·2^e with √½ <= m < √2; ln m = 2·artanh(s) with s = (m-1)/(m+1),
 // |s| <= 0.172, where the series to s⁹ is off by 2e-9 of its value.
@@ -126,14 +111,14 @@ func (c *code) rsqrt(a operand) operand {
 
 // decay is e^-|a|, which never overflows.
 func (c *code) decay(a operand) operand {
-	return c.exp(c.f("neg.f32", c.f("abs.f32", a)))
+	return c.falling(c.f("neg.f32", c.f("abs.f32", a)))
 }
 
 // sigmoid: 1/(1+t) for a >= 0 and t/(1+t) below, with t = e^-|a|.
 func (c *code) sigmoid(a operand) operand {
 	t := c.decay(a)
 	top := c.f("selp.f32", num(1), t, c.p("setp.ge.f32", a, num(0)))
-	return c.div(top, c.add(t, num(1)))
+	return c.mul(top, c.f("rcp.approx.ftz.f32", c.add(t, num(1))))
 }
 
 func (c *code) silu(a operand) operand { return c.mul(a, c.sigmoid(a)) }
