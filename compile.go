@@ -58,6 +58,9 @@ type Options struct {
 	Tuning *Tuning
 	// Warn is told what was not done as asked and yet is no error; nil: nobody is.
 	Warn func(sentence string)
+	// Objects has what was assembled before in this process; nil: nothing, and
+	// nothing is kept.
+	Objects *amd64.Objects
 	// Verify checks the graph after every pass.
 	Verify bool
 	// Read gives the text of a spec file; nil: ReadSpec.
@@ -312,7 +315,7 @@ func codeOf(ctx context.Context, m *ir.Module, name string, o Options) (t *artif
 	t = &artifact.Target{Name: name, Plan: p.Plan.String()}
 	switch {
 	case machines[name].Name != "":
-		blob, err := amd64.Compile(ctx, p.Kernels, machines[name])
+		blob, err := amd64.Compile(ctx, p.Kernels, machines[name], o.Objects)
 		var fault *amd64.KernelError
 		if errors.As(err, &fault) {
 			text = p.Texts[slices.IndexFunc(p.Kernels, func(k *kernel.Kernel) bool { return k.Name == fault.Kernel })]

@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	graphs    = flag.Int("graphs", 1200, "how many random graphs TestRandomGraphs runs")
+	graphs    = flag.Int("graphs", 2000, "how many random graphs TestRandomGraphs runs")
 	graphSeed = flag.Uint64("graphseed", 0, "the first seed of TestRandomGraphs")
 )
 
@@ -163,7 +163,7 @@ func compileTrials(all []*trial) error {
 		if len(kernels) == 0 {
 			continue
 		}
-		blob, err := amd64.Compile(context.Background(), kernels, machine)
+		blob, err := amd64.Compile(context.Background(), kernels, machine, &assembled)
 		if err != nil {
 			return err
 		}

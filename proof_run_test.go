@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/memc-lang/memc"
+	"github.com/memc-lang/memc/codegen/amd64"
 	"github.com/memc-lang/memc/runtime"
 	"github.com/memc-lang/memc/runtime/safetensors"
 )
@@ -38,10 +39,14 @@ func native(t *testing.T) []string {
 	return out
 }
 
+// assembled has all that tests had llc assemble: many compile the same kernels with
+// options that change a program's plan alone.
+var assembled amd64.Objects
+
 // programs compiles a spec once for the given targets.
 func programs(t *testing.T, spec string, set map[string]json.RawMessage, o memc.Options, targets ...string) []*runtime.Program {
 	t.Helper()
-	o.Set, o.Targets = set, targets
+	o.Set, o.Targets, o.Objects = set, targets, &assembled
 	a, err := memc.Compile(context.Background(), spec, o)
 	if err != nil {
 		t.Fatal(err)

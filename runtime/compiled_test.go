@@ -69,7 +69,7 @@ func compiled(t *testing.T, m amd64.Machine) *artifact.Artifact {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blob, err := amd64.Compile(context.Background(), ks, m)
+	blob, err := amd64.Compile(context.Background(), ks, m, nil)
 	var missing amd64.Missing
 	if errors.As(err, &missing) {
 		t.Skip(err)
@@ -91,6 +91,21 @@ func compiled(t *testing.T, m amd64.Machine) *artifact.Artifact {
 	}
 }
 
+// runnable skips a test of a program that this processor does not run.
+func runnable(t *testing.T) func(*runtime.Program, error) *runtime.Program {
+	return func(p *runtime.Program, err error) *runtime.Program {
+		t.Helper()
+		var lacks *runtime.Unsupported
+		if errors.As(err, &lacks) {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+}
+
 // TestCompiled takes kernels through the code generator, an artifact's file and
 // a session, whole and in pieces.
 func TestCompiled(t *testing.T) {
@@ -100,14 +115,7 @@ func TestCompiled(t *testing.T) {
 			if err := artifact.WriteFile(path, compiled(t, m)); err != nil {
 				t.Fatal(err)
 			}
-			p, err := runtime.Open(path, m.Name)
-			var lacks *runtime.Unsupported
-			if errors.As(err, &lacks) {
-				t.Skip(err)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := runnable(t)(runtime.Open(path, m.Name))
 			w, err := p.DrawWeights(5)
 			if err != nil {
 				t.Fatal(err)

@@ -90,7 +90,7 @@ func TestSplit(t *testing.T) {
 		agree(t, m, p, ks[8:], 5, []int64{5}, 1e-5)
 	}
 	ks[3].Name = "contract0"
-	if _, err := Compile(context.Background(), ks, AVX2); err == nil {
+	if _, err := Compile(context.Background(), ks, AVX2, nil); err == nil {
 		t.Error("two kernels of one name compile")
 	}
 }

@@ -93,9 +93,10 @@ func (e *KernelError) Error() string { return e.Err.Error() }
 // Unwrap gives the fault.
 func (e *KernelError) Unwrap() error { return e.Err }
 
-// Compile prints, assembles and links kernels. The error is Missing where there
-// is no llc, and has a KernelError where one of the kernels is at fault.
-func Compile(ctx context.Context, ks []*kernel.Kernel, m Machine) (*Blob, error) {
+// Compile prints, assembles and links kernels. Modules that known has are not assembled
+// again; it may be nil. The error is Missing where there is no llc, and has a KernelError
+// where one of the kernels is at fault.
+func Compile(ctx context.Context, ks []*kernel.Kernel, m Machine, known *Objects) (*Blob, error) {
 	llc, err := findLLC()
 	if err != nil {
 		return nil, err
@@ -107,8 +108,13 @@ func Compile(ctx context.Context, ks []*kernel.Kernel, m Machine) (*Blob, error)
 	for i, shard := range shards {
 		wg.Go(func() {
 			var text string
-			if text, scratches[i], errs[i] = printModule(shard, m, i == 0); errs[i] == nil {
-				objects[i], errs[i] = runLLC(ctx, llc, text, m, "obj")
+			if text, scratches[i], errs[i] = printModule(shard, m, i == 0); errs[i] != nil {
+				return
+			}
+			if objects[i] = known.get(text, m); objects[i] == nil {
+				if objects[i], errs[i] = runLLC(ctx, llc, text, m, "obj"); errs[i] == nil {
+					known.put(text, m, objects[i])
+				}
 			}
 		})
 	}

@@ -209,7 +209,7 @@ func TestQuantisedProducts(t *testing.T) {
 func TestFeatures(t *testing.T) {
 	for e, want := range map[kernel.Elem]bool{kernel.Q4: true, kernel.Q8: false, kernel.BF16: false} {
 		k := quantisedProduct(e, 1, 64, 32, 32, false)
-		b, err := Compile(t.Context(), []*kernel.Kernel{k}, AVX512)
+		b, err := Compile(t.Context(), []*kernel.Kernel{k}, AVX512, nil)
 		if err != nil {
 			t.Skip(err)
 		}

@@ -64,7 +64,7 @@ type program struct {
 
 func compile(t testing.TB, m Machine, ks ...*kernel.Kernel) *program {
 	t.Helper()
-	b, err := Compile(context.Background(), ks, m)
+	b, err := Compile(context.Background(), ks, m, nil)
 	if errors.As(err, new(Missing)) {
 		t.Skip(err)
 	}
