@@ -132,7 +132,7 @@ func TestGoldenSlabs(t *testing.T) {
 	targets := native(t)
 	eachCase(t, func(t *testing.T, c goldenCase) {
 		want := map[string]*stream{}
-		for _, slab := range []int{512, 16} {
+		for _, slab := range []int{512, 64, 16} {
 			for _, p := range programs(t, c.spec(), c.Set, memc.Options{Slab: slab}, targets...) {
 				x := c.begin(t, p, 2).rest(every(1 << 20))
 				c.near(t, x, c.Tolerance)

@@ -1,7 +1,6 @@
 package memc_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -80,10 +79,7 @@ func TestHybrids(t *testing.T) {
 				in["mem_"+name] = draw(rows, c.heads, c.size)
 			}
 		}
-		var set map[string]json.RawMessage
-		if err := json.Unmarshal([]byte(c.set), &set); err != nil {
-			t.Fatal(err)
-		}
+		set := parameters(t, c.set)
 		var want *stream
 		first := map[string]*stream{}
 		for _, way := range slices.Concat([]string{"interp", ""}, memc.Hybrids) {

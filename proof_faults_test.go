@@ -1,7 +1,6 @@
 package memc_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -100,7 +99,7 @@ var printedFaults = []printedFault{
 	{"B's registers are swapped", `(mma\S+\s+\{[^}]*\}, \{[^}]*\}, \{)(%r\d+), (%r\d+)`, `$1$3, $2`, wrongly},
 	{"a product's sums begin elsewhere", `(mma[^;]*\{)(%f\d+), (%f\d+)(, %f\d+, %f\d+\});`, `$1$3, $2$4;`, wrongly},
 	{"a product is dropped", `mma\.sync[^;]*;`, ``, wrongly + `|` + unset},
-	{"a scale is another row's", `(ld\.shared\.u(?:16|32) +%r\d+, \[%r\d+)(\+\d+)?\]`, `$1+4]`, wrongly + `|` + fresh + `|` + outside},
+	{"a scale is another row's", `(ld\.shared\.u32 +%r\d+, \[%r\d+)(?:\+\d+)?(\];\s+shl\.b32 +%r\d+, %r\d+, 16;\s+mov\.b32)`, `$1+4$2`, wrongly},
 	{"a pair of codes is dropped", `(fma\.rn\.bf16x2 +%r\d+), (%r\d+)`, `$1, 0`, wrongly},
 	{"a code's sign is dropped", `and\.b32( +%r\d+, %r\d+), 8388736;`, `and.b32$1, 0;`, wrongly},
 	{"a digit has bits of the next", `and\.b32( +%r\d+, %r\d+), 983055;`, `and.b32$1, 2031647;`, wrongly},
@@ -122,11 +121,7 @@ func TestPrintedFaults(t *testing.T) {
 		for _, s := range seeded {
 			t.Run(s.schedule, func(t *testing.T) {
 				t.Parallel()
-				set := map[string]json.RawMessage{}
-				if err := json.Unmarshal([]byte(s.set), &set); err != nil {
-					t.Fatal(err)
-				}
-				x := capture(t, loweredWith(t, s.spec, memc.Options{Set: set, Slab: max(16, s.rows[0]), Hybrid: s.hybrid}, "sm_80"), s.schedule, s.rows)
+				x := capture(t, loweredWith(t, s.spec, memc.Options{Set: parameters(t, s.set), Slab: max(16, s.rows[0]), Hybrid: s.hybrid}, "sm_80"), s.schedule, s.rows)
 				if err := x.run(x.text, x.info.Shared); err != nil {
 					t.Fatalf("without a fault: %v", err)
 				}
@@ -176,10 +171,7 @@ type launch struct {
 // capture runs a plan and takes the launches of the first kernel of a schedule.
 func capture(t *testing.T, p *passes.Program, schedule string, rows []int) *launched {
 	t.Helper()
-	m, err := ptx.Print(p.Kernels, "sm_80")
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := printed(t, p.Kernels, "sm_80")
 	x := &launched{}
 	i := slices.IndexFunc(p.Kernels, func(k *kernel.Kernel) bool { return strings.HasPrefix(k.Name, schedule) })
 	if i < 0 {

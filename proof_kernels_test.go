@@ -157,6 +157,25 @@ func loweredWith(t *testing.T, spec string, o memc.Options, target string) *pass
 	return p
 }
 
+// parameters reads the values of a spec's parameters, an object in JSON.
+func parameters(t *testing.T, text string) map[string]json.RawMessage {
+	t.Helper()
+	set := map[string]json.RawMessage{}
+	if err := json.Unmarshal([]byte(text), &set); err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+func printed(t *testing.T, ks []*kernel.Kernel, target string) *ptx.Module {
+	t.Helper()
+	m, err := ptx.Print(ks, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // TestKernelsSimulated: every kernel of every spec, launched by its plan with a
 // few rows at a time until it has run, does what the kernel interpreter does to
 // the same memory.
@@ -166,10 +185,7 @@ func TestKernelsSimulated(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", strings.TrimSuffix(filepath.Base(spec), ".spec"), i), func(t *testing.T) {
 				t.Parallel()
 				p := lowered(t, spec, set, "sm_80", 16)
-				m, err := ptx.Print(p.Kernels, "sm_80")
-				if err != nil {
-					t.Fatal(err)
-				}
+				m := printed(t, p.Kernels, "sm_80")
 				x := simulated(t, p, m, weightsFor(p.Plan, 1))
 				ran := x.checked(p)
 				rng := rand.New(rand.NewPCG(uint64(i), 6))

@@ -3,7 +3,6 @@ package memc_test
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -45,10 +44,7 @@ const ctas = 3
 
 func newSimMachine(t *testing.T, p *passes.Program, target string, weights func(name string) []float32) *simMachine {
 	t.Helper()
-	m, err := ptx.Print(p.Kernels, target)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := printed(t, p.Kernels, target)
 	return simulated(t, p, m, weights)
 }
 
@@ -290,16 +286,10 @@ func TestCutsSimulated(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.spec, i), func(t *testing.T) {
 			t.Parallel()
-			set := map[string]json.RawMessage{}
-			if err := json.Unmarshal([]byte(c.set), &set); err != nil {
-				t.Fatal(err)
-			}
+			set := parameters(t, c.set)
 			const rows = 41
 			p := loweredWith(t, "specs/bench/"+c.spec+".spec", memc.Options{Set: set, Cache: c.cache, Slab: rows}, "sm_80")
-			m, err := ptx.Print(p.Kernels, "sm_80")
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := printed(t, p.Kernels, "sm_80")
 			if !strings.Contains(m.Text, "mma.sync") {
 				t.Fatal("no product is on tensor cores")
 			}

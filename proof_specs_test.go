@@ -1,7 +1,6 @@
 package memc_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -42,10 +41,7 @@ func TestOwnSpecs(t *testing.T) {
 	for _, c := range ownSpecs {
 		for i, text := range c.sets {
 			t.Run(fmt.Sprintf("%s/%d", c.file, i), func(t *testing.T) {
-				set := map[string]json.RawMessage{}
-				if err := json.Unmarshal([]byte(text), &set); err != nil {
-					t.Fatal(err)
-				}
+				set := parameters(t, text)
 				in := tokens(uint64(i), 203, 40)
 				if c.file == "packed" || c.file == "hashed" {
 					pack(in, uint64(i))

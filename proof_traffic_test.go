@@ -1,7 +1,6 @@
 package memc_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -11,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/memc-lang/memc"
-	"github.com/memc-lang/memc/codegen/ptx"
 	"github.com/memc-lang/memc/codegen/ptx/sim"
 	"github.com/memc-lang/memc/runtime"
 )
@@ -36,16 +34,10 @@ func TestMainLoopsMeetNoConflicts(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.spec, i), func(t *testing.T) {
 			t.Parallel()
-			set := map[string]json.RawMessage{}
-			if err := json.Unmarshal([]byte(c.set), &set); err != nil {
-				t.Fatal(err)
-			}
+			set := parameters(t, c.set)
 			const rows = 64
 			p := loweredWith(t, "specs/bench/"+c.spec+".spec", memc.Options{Set: set, Cache: c.cache, Slab: rows}, "sm_80")
-			m, err := ptx.Print(p.Kernels, "sm_80")
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := printed(t, p.Kernels, "sm_80")
 			x := simulated(t, p, m, weightsFor(p.Plan, 1))
 			x.count = sim.Traffics{}
 			e, rng := &p.Plan.Entries[0], rand.New(rand.NewPCG(3, 4))

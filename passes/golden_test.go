@@ -40,18 +40,7 @@ func TestLower(t *testing.T) {
 	for _, name := range goldens {
 		t.Run(name, func(t *testing.T) {
 			m, _ := load(t, name)
-			var gs []*ir.Graph
-			for _, g := range m.Entries {
-				h, err := passes.Run(g, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				gs = append(gs, h)
-			}
-			p, err := passes.Lower(gs, passes.Options{Target: "avx512", Slab: 128, Tiling: passes.DefaultTiling, Fuse: true})
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := loweredWith(t, m, passes.Options{Target: "avx512", Slab: 128, Tiling: passes.DefaultTiling, Fuse: true})
 			t.Logf("%d kernels, %d buffers, arena %d", len(p.Kernels), len(p.Plan.Buffers), p.Plan.Arena)
 			if testing.Verbose() {
 				for _, k := range p.Kernels {

@@ -308,6 +308,11 @@ func TestPlanGolden(t *testing.T) {
 
 func lowered(t *testing.T, m *ir.Module, fuse bool, slab int) *passes.Program {
 	t.Helper()
+	return loweredWith(t, m, passes.Options{Target: "test", Slab: slab, Tiling: passes.DefaultTiling, Fuse: fuse})
+}
+
+func loweredWith(t *testing.T, m *ir.Module, o passes.Options) *passes.Program {
+	t.Helper()
 	var gs []*ir.Graph
 	for _, g := range m.Entries {
 		h, err := passes.Run(g, nil)
@@ -316,7 +321,7 @@ func lowered(t *testing.T, m *ir.Module, fuse bool, slab int) *passes.Program {
 		}
 		gs = append(gs, h)
 	}
-	p, err := passes.Lower(gs, passes.Options{Target: "test", Slab: slab, Tiling: passes.DefaultTiling, Fuse: fuse})
+	p, err := passes.Lower(gs, o)
 	if err != nil {
 		t.Fatal(err)
 	}

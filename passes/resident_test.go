@@ -4,7 +4,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/ir/kernel"
 	"github.com/memc-lang/memc/passes"
 )
@@ -23,20 +22,9 @@ func TestWeightsStay(t *testing.T) {
 		{"ttt-linear-tiny", 1 << 14, 0}, // its rows are
 	} {
 		m, _ := load(t, c.golden)
-		var gs []*ir.Graph
-		for _, g := range m.Entries {
-			h, err := passes.Run(g, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			gs = append(gs, h)
-		}
 		tiling := passes.DefaultTiling
 		tiling.Resident = c.resident
-		p, err := passes.Lower(gs, passes.Options{Target: "test", Slab: 64, Tiling: tiling, Fuse: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := loweredWith(t, m, passes.Options{Target: "test", Slab: 64, Tiling: tiling, Fuse: true})
 		if got := slices.ContainsFunc(p.Kernels, isRun); got != (c.stay > 0) {
 			t.Errorf("%s, %d elements: whole chunks run in one launch: %t", c.golden, c.resident, got)
 		}

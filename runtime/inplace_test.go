@@ -2,7 +2,6 @@ package runtime_test
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -21,14 +20,7 @@ func TestInPlace(t *testing.T) {
 	long := strings.NewReplacer("slab 40", "slab 4096", "arena 12800", "arena 1310848",
 		"[40, 32] bytes 5120", "[4096, 32] bytes 524288", "[40, 48] bytes 7680 at 5120", "[4096, 48] bytes 786432 at 524352", "[40, ", "[4096, ")
 	a.Targets[0].Plan = long.Replace(a.Targets[0].Plan)
-	p, err := runtime.New(a, "")
-	var lacks *runtime.Unsupported
-	if errors.As(err, &lacks) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := runnable(t)(runtime.New(a, ""))
 	w, err := p.DrawWeights(5)
 	if err != nil {
 		t.Fatal(err)

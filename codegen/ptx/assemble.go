@@ -77,8 +77,8 @@ func sitePackages() []string {
 }
 
 // Assemble runs the assembler at a path that FindPtxas gave over one text. The
-// error holds what it said where it refuses the text. Flags are given to it too.
-func Assemble(ctx context.Context, ptxas, text, target string, flags ...string) (*Assembled, error) {
+// error holds what it said where it refuses the text.
+func Assemble(ctx context.Context, ptxas, text, target string) (*Assembled, error) {
 	t, err := findTarget(target)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func Assemble(ctx context.Context, ptxas, text, target string, flags ...string) 
 	if err := os.WriteFile(in, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("ptx: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, ptxas, append(flags, "-v", "-arch="+t.name, "-o", out, in)...)
+	cmd := exec.CommandContext(ctx, ptxas, "-v", "-arch="+t.name, "-o", out, in)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err != nil {

@@ -98,31 +98,31 @@ func TestNarrowProducts(t *testing.T) {
 
 func TestAssemblerTakesTensorKernels(t *testing.T) {
 	path := ptxas(t)
+	var ks []*kernel.Kernel
 	for _, bf16 := range []bool{false, true} {
-		var ks []*kernel.Kernel
 		for file, group := range map[string]int{"contract.kernel": 64, "attend.kernel": 64, "recur.kernel": 8} {
-			ks = append(ks, tensorKernels(t, file, group, bf16)...)
-		}
-		ks = append(append(ks, ofF16(t)...), append(codedKernels(t, kernel.Q8), codedKernels(t, kernel.Q4)...)...)
-		for _, e := range []string{"bf16[160,512]", "f16[160,512]", "q8[160,512]/8", "q4[160,512]/8"} {
-			ks = append(ks, manyOf(t, e))
-		}
-		for _, target := range where {
-			m := mustPrint(t, target, ks...)
-			if !strings.Contains(m.Text, "mma.sync") {
-				t.Fatal("no product is on tensor cores")
+			for _, k := range tensorKernels(t, file, group, bf16) {
+				k.Name += fmt.Sprint(bf16)
+				ks = append(ks, k)
 			}
-			if dir := os.Getenv("DUMP"); dir != "" {
-				os.WriteFile(filepath.Join(dir, fmt.Sprint(target, bf16)+".ptx"), []byte(m.Text), 0o644)
+		}
+	}
+	ks = append(append(ks, ofF16(t)...), append(codedKernels(t, kernel.Q8), codedKernels(t, kernel.Q4)...)...)
+	for _, e := range []string{"bf16[160,512]", "f16[160,512]", "q8[160,512]/8", "q4[160,512]/8"} {
+		ks = append(ks, manyOf(t, e))
+	}
+	for _, target := range where {
+		m := mustPrint(t, target, ks...)
+		if !strings.Contains(m.Text, "mma.sync") {
+			t.Fatal("no product is on tensor cores")
+		}
+		a := accept(t, path, m.Text, target)
+		for i, u := range a.Usage {
+			if u.SpillStore > 0 {
+				t.Errorf("%s spills %d bytes", u.Name, u.SpillStore)
 			}
-			a := accept(t, path, m.Text, target)
-			for i, u := range a.Usage {
-				if u.SpillStore > 0 {
-					t.Errorf("%s spills %d bytes", u.Name, u.SpillStore)
-				}
-				if testing.Verbose() {
-					fmt.Println(target, bf16, u.Name, u.Registers, "registers", m.Kernels[i])
-				}
+			if testing.Verbose() {
+				fmt.Println(target, u.Name, u.Registers, "registers", m.Kernels[i])
 			}
 		}
 	}
