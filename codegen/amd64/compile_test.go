@@ -25,11 +25,11 @@ func TestEveryLLC(t *testing.T) {
 		}
 		found++
 		for _, m := range machines(t) {
-			text, scratch, err := printModule(ks, m, true)
+			mod, scratch, err := build(ks, m)
 			if err != nil {
 				t.Fatal(err)
 			}
-			object, err := runLLC(context.Background(), llc, text, m, "obj")
+			object, err := runLLC(context.Background(), llc, mod.m.String(), m, "obj")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,7 +74,8 @@ func TestPrint(t *testing.T) {
 	}
 }
 
-// Many kernels are assembled in two modules that make one block of code.
+// Many kernels are assembled in two modules, beside what they call, that make one
+// block of code.
 func TestSplit(t *testing.T) {
 	var ks []*kernel.Kernel
 	for i := range 10 {
@@ -86,7 +87,7 @@ func TestSplit(t *testing.T) {
 		t.Fatalf("%d modules", n)
 	}
 	for _, m := range machines(t) {
-		p := compile(t, m, ks...)
+		p := compileWith(t, m, nil, ks...)
 		agree(t, m, p, ks[8:], 5, []int64{5}, 1e-5)
 	}
 	ks[3].Name = "contract0"

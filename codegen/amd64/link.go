@@ -5,7 +5,9 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
+	"strings"
 )
 
 // link joins the code and constants of ELF objects (System V ABI, AMD64
@@ -19,10 +21,18 @@ func link(objects [][]byte) (*Blob, error) {
 		}
 	}
 	for _, p := range l.patches {
+		if p.name != "" {
+			at, ok := l.symbols[p.name]
+			if !ok {
+				return nil, fmt.Errorf("linking generated code: undefined symbol %q", p.name)
+			}
+			p.target = at
+		}
 		if err := l.apply(p); err != nil {
 			return nil, fmt.Errorf("linking generated code: %w", err)
 		}
 	}
+	maps.DeleteFunc(l.symbols, func(name string, _ int64) bool { return strings.HasPrefix(name, "memc.") })
 	return &Blob{Code: l.code, Symbols: l.symbols}, nil
 }
 
@@ -32,10 +42,12 @@ type linker struct {
 	patches []patch
 }
 
-// patch is a relocation: the field at the offset at becomes target + addend - at.
+// patch is a relocation: the field at the offset at becomes target + addend - at. The
+// target is the function of a name where it has one: of another object.
 type patch struct {
 	at, target, addend int64
 	kind               elf.R_X86_64
+	name               string
 }
 
 func (l *linker) add(object []byte) error {
@@ -102,10 +114,13 @@ func (l *linker) add(object []byte) error {
 			if n < 0 || n >= len(symbols) {
 				return fmt.Errorf("a relocation names symbol %d of %d", n, len(symbols))
 			}
+			p := patch{at: base[s.Info] + int64(off), target: where[n], addend: int64(binary.LittleEndian.Uint64(data[16:])), kind: elf.R_X86_64(elf.R_TYPE64(info))}
 			if where[n] < 0 {
-				return fmt.Errorf("undefined symbol %q", symbols[n].Name)
+				if p.name = symbols[n].Name; symbols[n].Section != elf.SHN_UNDEF || p.name == "" {
+					return fmt.Errorf("a relocation names the symbol %q, which is no code or constant", p.name)
+				}
 			}
-			l.patches = append(l.patches, patch{base[s.Info] + int64(off), where[n], int64(binary.LittleEndian.Uint64(data[16:])), elf.R_X86_64(elf.R_TYPE64(info))})
+			l.patches = append(l.patches, p)
 		}
 	}
 	return nil

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -102,19 +102,24 @@ func Compile(ctx context.Context, ks []*kernel.Kernel, m Machine, known *Objects
 		return nil, err
 	}
 	m = m.with(ks)
-	shards := split(ks)
-	objects, scratches, errs := make([][]byte, len(shards)), make([]map[string]int64, len(shards)), make([]error, len(shards))
+	mod, scratch, err := build(ks, m)
+	if err != nil {
+		return nil, err
+	}
+	modules := mod.cut(split(ks), known != nil)
+	objects, errs := make([][]byte, len(modules)), make([]error, len(modules))
 	var wg sync.WaitGroup
-	for i, shard := range shards {
+	room := make(chan struct{}, runtime.GOMAXPROCS(0)+1)
+	for i, fs := range modules {
 		wg.Go(func() {
-			var text string
-			if text, scratches[i], errs[i] = printModule(shard, m, i == 0); errs[i] != nil {
+			room <- struct{}{}
+			defer func() { <-room }()
+			text := mod.text(fs)
+			if objects[i] = known.get(text, m); objects[i] != nil {
 				return
 			}
-			if objects[i] = known.get(text, m); objects[i] == nil {
-				if objects[i], errs[i] = runLLC(ctx, llc, text, m, "obj"); errs[i] == nil {
-					known.put(text, m, objects[i])
-				}
+			if objects[i], errs[i] = runLLC(ctx, llc, text, m, "obj"); errs[i] == nil {
+				known.put(text, m, objects[i])
 			}
 		})
 	}
@@ -126,41 +131,8 @@ func Compile(ctx context.Context, ks []*kernel.Kernel, m Machine, known *Objects
 	if err != nil {
 		return nil, err
 	}
-	scratch := map[string]int64{}
-	for _, s := range scratches {
-		maps.Copy(scratch, s)
-	}
 	b.Scratch, b.Features = scratch, m.Features
 	return b, nil
-}
-
-// split divides kernels among modules that are assembled at the same time. A
-// module repeats the product's register tiles, so that a few kernels stay
-// together. The result depends on the kernels alone.
-func split(ks []*kernel.Kernel) [][]*kernel.Kernel {
-	const modules, apart = 2, 8
-	if len(ks) < apart {
-		return [][]*kernel.Kernel{ks}
-	}
-	size := func(k *kernel.Kernel) (n int) {
-		for _, p := range k.Parts {
-			statements(p.Body, func(kernel.Stmt) { n++ })
-		}
-		return n
-	}
-	shards := make([][]*kernel.Kernel, modules)
-	var load [modules]int
-	for _, k := range ks {
-		to := 0
-		for i := range load {
-			if load[i] < load[to] {
-				to = i
-			}
-		}
-		shards[to] = append(shards[to], k)
-		load[to] += size(k)
-	}
-	return shards
 }
 
 // Assembly gives the assembly text of kernels, as llc prints it.

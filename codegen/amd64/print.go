@@ -18,36 +18,36 @@ import (
 // Print gives the LLVM IR of kernels and of the walk function, with the
 // kernels' statements as comments. An error names the kernel and the statement.
 func Print(ks []*kernel.Kernel, m Machine) (llvm string, err error) {
-	text, _, err := printModule(ks, m, true)
-	return text, err
+	mod, _, err := build(ks, m)
+	if err != nil {
+		return "", err
+	}
+	return mod.m.String(), nil
 }
 
-// printModule prints kernels, with the walk function if asked, and gives the
-// bytes of scratch that each kernel's worker needs.
-func printModule(ks []*kernel.Kernel, m Machine, walk bool) (llvm string, scratch map[string]int64, err error) {
-	mod := newModule(m)
+// build makes a module of kernels and the walk function, and gives the bytes of
+// scratch that each kernel's worker needs.
+func build(ks []*kernel.Kernel, m Machine) (mod *module, scratch map[string]int64, err error) {
+	mod = newModule(m)
 	scratch = map[string]int64{}
 	for _, k := range ks {
 		mod.where = "kernel " + k.Name
 		if err := errors.Join(k.Verify()...); err != nil {
-			return "", nil, &KernelError{k.Name, err}
+			return nil, nil, &KernelError{k.Name, err}
 		}
 		if _, twice := scratch[k.Name]; twice || !nameable(k.Name) {
-			return "", nil, fmt.Errorf("kernel %q: the name is taken or not made of letters, digits, '.' and '_'", k.Name)
+			return nil, nil, fmt.Errorf("kernel %q: the name is taken or not made of letters, digits, '.' and '_'", k.Name)
 		}
 		scratch[k.Name] = mod.kernel(k)
 		if mod.err != nil {
-			return "", nil, &KernelError{k.Name, mod.err}
+			return nil, nil, &KernelError{k.Name, mod.err}
 		}
 	}
-	if walk {
-		mod.where = "walk"
-		mod.walk()
+	mod.where = "walk"
+	if mod.walk(); mod.err != nil {
+		return nil, nil, mod.err
 	}
-	if mod.err != nil {
-		return "", nil, mod.err
-	}
-	return mod.m.String(), scratch, nil
+	return mod, scratch, nil
 }
 
 // walkName is the name of the function that runs a step list.

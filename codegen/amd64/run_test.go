@@ -62,9 +62,17 @@ type program struct {
 	mem []byte
 }
 
+// assembled has what tests had llc assemble, most often the functions that kernels call.
+var assembled Objects
+
 func compile(t testing.TB, m Machine, ks ...*kernel.Kernel) *program {
 	t.Helper()
-	b, err := Compile(context.Background(), ks, m, nil)
+	return compileWith(t, m, &assembled, ks...)
+}
+
+func compileWith(t testing.TB, m Machine, known *Objects, ks ...*kernel.Kernel) *program {
+	t.Helper()
+	b, err := Compile(context.Background(), ks, m, known)
 	if errors.As(err, new(Missing)) {
 		t.Skip(err)
 	}
@@ -144,6 +152,7 @@ func (p *program) run(t testing.TB, k *kernel.Kernel, mems []kernel.Memory, args
 	step := plan.NativeStep{Kind: int64(plan.Launch), Fn: p.fn(t, k.Name), Bufs: uintptr(unsafe.Pointer(&ptrs[0])), Slots: uintptr(unsafe.Pointer(&slots[0]))}
 	p.walk(t, []plan.NativeStep{step}, record, int64(len(record)), p.Scratch[k.Name], workers)
 	runtime.KeepAlive(ptrs)
+	runtime.KeepAlive(slots)
 	out := make([]kernel.Memory, len(bufs))
 	for i, b := range bufs {
 		for j, c := range b[len(mems[i]):] {
@@ -181,6 +190,8 @@ func (p *program) walk(t testing.TB, steps []plan.NativeStep, records []int64, l
 		})
 	}
 	wg.Wait()
+	runtime.KeepAlive(steps)
+	runtime.KeepAlive(records)
 	runtime.KeepAlive(barrier)
 }
 

@@ -292,7 +292,8 @@ func (p *printer) storeFragment(s *kernel.Store) {
 // has some: first its own in their order, then those of the lanes that share a
 // row or column, by exchange with the lane whose number differs in one bit, then
 // those of the warps, through shared memory, in their order. What is not valid
-// does not change the result.
+// does not change the result; where a whole row or column is not, neither is its result,
+// which may be anything where the source is in registers.
 func (p *printer) reduceFragment(s *kernel.Reduce) {
 	c, sp := &p.c, p.plan.spread
 	join, start := "add.rn.f32", num(0)
@@ -314,12 +315,15 @@ func (p *printer) reduceFragment(s *kernel.Reduce) {
 		joined[i] = c.f("mov.f32", start)
 	}
 	p.over(s.Src, func(at spot) {
-		v, i := p.peek(s.Src, at), at.i
+		v, i, ok := p.peek(s.Src, at), at.i, at.colOK
 		if s.OverRows {
-			i = at.j
+			i, ok = at.j, at.rowOK
 		}
-		if at.ok.kind != 0 {
-			v = c.f("selp.f32", v, start, at.ok)
+		if p.at[s.Src].home != atRegs {
+			ok = at.ok
+		}
+		if ok.kind != 0 {
+			v = c.f("selp.f32", v, start, ok)
 		}
 		c.op(join, joined[i], joined[i], v)
 	})

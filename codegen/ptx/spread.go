@@ -35,13 +35,13 @@ func (s spread) columns(t *kernel.Tile) int {
 func (s spread) held(t *kernel.Tile) int { return s.lines(t) * s.columns(t) }
 
 // spot is one of a thread's elements: the i-th of its rows, the j-th of its
-// columns, and which those are in the tile. ok is its validity, without a kind
-// where it is sure.
+// columns, and which those are in the tile. ok is its validity, rowOK and colOK that
+// of its row and column, without a kind where it is sure.
 type spot struct {
-	i, j     int
-	row, col operand
-	ok       operand
-	piece    bool // of a thread's piece of the tile, of which i and j count
+	i, j             int
+	row, col         operand
+	ok, rowOK, colOK operand
+	piece            bool // of a thread's piece of the tile, of which i and j count
 }
 
 // down and across are how many rows and columns the spot is from the thread's
@@ -139,7 +139,7 @@ func (p *printer) over(t *kernel.Tile, fn func(at spot)) {
 		for j, a := range js {
 			p.push()
 			p.place(row, a.at)
-			fn(spot{i: i, j: j, row: row, col: a.at, ok: c.both(rowOK, a.ok), piece: true})
+			fn(spot{i: i, j: j, row: row, col: a.at, ok: c.both(rowOK, a.ok), rowOK: rowOK, colOK: a.ok, piece: true})
 			p.pop()
 		}
 	}
