@@ -83,7 +83,7 @@ func TestDeviceRandomGraphs(t *testing.T) {
 	targets := device(t)
 	n := *graphs
 	if testing.Short() {
-		n = min(n, 2*batch)
+		n = min(n, 200)
 	}
 	worst := 0.0
 	for seed := *graphSeed; seed < *graphSeed+uint64(n); seed++ {
