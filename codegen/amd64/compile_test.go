@@ -29,11 +29,11 @@ func TestEveryLLC(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			object, err := runLLC(context.Background(), llc, mod.m.String(), m, "obj")
+			file, err := runLLC(context.Background(), llc, mod.m.String(), m, "obj")
 			if err != nil {
 				t.Fatal(err)
 			}
-			b, err := link([][]byte{object})
+			b, err := link([]object{{file: file}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -83,7 +83,7 @@ func TestSplit(t *testing.T) {
 		k.Name = fmt.Sprintf("contract%d", i)
 		ks = append(ks, k)
 	}
-	if n := len(split(ks)); n != 2 {
+	if n := len(split(ks, false)); n != 2 {
 		t.Fatalf("%d modules", n)
 	}
 	for _, m := range machines(t) {
@@ -102,14 +102,14 @@ func TestUndefined(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	object, err := runLLC(context.Background(), llc, "declare void @nowhere()\ndefine void @f() {\n\tcall void @nowhere()\n\tret void\n}\n", AVX2, "obj")
+	file, err := runLLC(context.Background(), llc, "declare void @nowhere()\ndefine void @f() {\n\tcall void @nowhere()\n\tret void\n}\n", AVX2, "obj")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := link([][]byte{object}); err == nil || !strings.Contains(err.Error(), `undefined symbol "nowhere"`) {
+	if _, err := link([]object{{file: file}}); err == nil || !strings.Contains(err.Error(), `undefined symbol "nowhere"`) {
 		t.Errorf("the error is %v", err)
 	}
-	if _, err := link([][]byte{object[:len(object)/2]}); err == nil {
+	if _, err := link([]object{{file: file[:len(file)/2]}}); err == nil {
 		t.Error("half an object links")
 	}
 	if _, err := runLLC(context.Background(), llc, "nonsense", AVX2, "obj"); err == nil {

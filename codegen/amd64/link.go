@@ -10,10 +10,17 @@ import (
 	"strings"
 )
 
+// object is a file in ELF. Where it has one kernel that has no name of its own, the name
+// is beside it.
+type object struct {
+	file   []byte
+	kernel string
+}
+
 // link joins the code and constants of ELF objects (System V ABI, AMD64
 // supplement, 4.4) into one block without relocations. A reference to anything
 // that the objects do not define is an error.
-func link(objects [][]byte) (*Blob, error) {
+func link(objects []object) (*Blob, error) {
 	l := &linker{symbols: map[string]int64{}}
 	for _, o := range objects {
 		if err := l.add(o); err != nil {
@@ -50,8 +57,8 @@ type patch struct {
 	name               string
 }
 
-func (l *linker) add(object []byte) error {
-	f, err := elf.NewFile(bytes.NewReader(object))
+func (l *linker) add(o object) error {
+	f, err := elf.NewFile(bytes.NewReader(o.file))
 	if err != nil {
 		return err
 	}
@@ -94,10 +101,14 @@ func (l *linker) add(object []byte) error {
 		}
 		where[i] = base[s.Section] + int64(s.Value)
 		if elf.ST_TYPE(s.Info) == elf.STT_FUNC && elf.ST_BIND(s.Info) == elf.STB_GLOBAL {
-			if _, twice := l.symbols[s.Name]; twice {
-				return fmt.Errorf("%s is defined twice", s.Name)
+			name := s.Name
+			if o.kernel != "" {
+				name = o.kernel
 			}
-			l.symbols[s.Name] = where[i]
+			if _, twice := l.symbols[name]; twice {
+				return fmt.Errorf("%s is defined twice", name)
+			}
+			l.symbols[name] = where[i]
 		}
 	}
 	for _, s := range f.Sections {

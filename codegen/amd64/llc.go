@@ -106,20 +106,24 @@ func Compile(ctx context.Context, ks []*kernel.Kernel, m Machine, known *Objects
 	if err != nil {
 		return nil, err
 	}
-	modules := mod.cut(split(ks), known != nil)
-	objects, errs := make([][]byte, len(modules)), make([]error, len(modules))
+	modules := mod.cut(split(ks, known != nil), known != nil)
+	objects, errs := make([]object, len(modules)), make([]error, len(modules))
 	var wg sync.WaitGroup
 	room := make(chan struct{}, runtime.GOMAXPROCS(0)+1)
 	for i, fs := range modules {
 		wg.Go(func() {
 			room <- struct{}{}
 			defer func() { <-room }()
-			text := mod.text(fs)
-			if objects[i] = known.get(text, m); objects[i] != nil {
+			text, o := mod.text(fs), &objects[i]
+			if _, ok := scratch[fs[0].Name()]; ok && known != nil && len(fs) == 1 {
+				o.kernel = fs[0].Name()
+				text = anonymous(text, o.kernel)
+			}
+			if o.file = known.get(text, m); o.file != nil {
 				return
 			}
-			if objects[i], errs[i] = runLLC(ctx, llc, text, m, "obj"); errs[i] == nil {
-				known.put(text, m, objects[i])
+			if o.file, errs[i] = runLLC(ctx, llc, text, m, "obj"); errs[i] == nil {
+				known.put(text, m, o.file)
 			}
 		})
 	}

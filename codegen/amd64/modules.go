@@ -13,9 +13,17 @@ import (
 )
 
 // split divides kernels among modules that are assembled at the same time, beside
-// the one of what they call. The result depends on the kernels alone.
-func split(ks []*kernel.Kernel) [][]*kernel.Kernel {
-	const modules, apart = 2, 4
+// the one of what they call. Where modules of other programs are known each kernel has
+// its own, unless so many would not pay for llc's starts. The result depends on the
+// kernels alone.
+func split(ks []*kernel.Kernel, known bool) (shards [][]*kernel.Kernel) {
+	const modules, apart, many = 2, 4, 300
+	if known && len(ks) <= many {
+		for _, k := range ks {
+			shards = append(shards, []*kernel.Kernel{k})
+		}
+		return shards
+	}
 	if len(ks) < apart {
 		return [][]*kernel.Kernel{ks}
 	}
@@ -25,7 +33,7 @@ func split(ks []*kernel.Kernel) [][]*kernel.Kernel {
 		}
 		return n
 	}
-	shards := make([][]*kernel.Kernel, modules)
+	shards = make([][]*kernel.Kernel, modules)
 	var load [modules]int
 	for _, k := range ks {
 		to := 0
@@ -73,6 +81,18 @@ func (m *module) cut(shards [][]*kernel.Kernel, alone bool) [][]*ir.Func {
 		groups = append(groups, []*ir.Func{f})
 	}
 	return groups
+}
+
+// anyKernel is what a kernel is called in a module that is kept for others.
+const anyKernel = "kernel"
+
+// note is a comment on a line of its own.
+var note = regexp.MustCompile(`(?m)^[ \t]*;.*\n`)
+
+// anonymous is the text of a module of one kernel without its name and its notes: what
+// kernels of other programs may have too.
+func anonymous(text, name string) string {
+	return note.ReplaceAllString(strings.ReplaceAll(text, "@"+name+"(", "@"+anyKernel+"("), "")
 }
 
 // global is a name of LLVM IR that a whole module knows.

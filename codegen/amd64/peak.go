@@ -50,7 +50,7 @@ func Limits(ctx context.Context, m Machine) (*Blob, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := link([][]byte{obj})
+	b, err := link([]object{{file: obj}})
 	if err != nil {
 		return nil, err
 	}
