@@ -113,6 +113,23 @@ func (p *placer) size(t *kernel.Tile, pl *place, dots []*kernel.Dot) {
 		pl.lines, pl.ld = cols, rows
 	}
 	pl.ld = lineOf(pl.ld, pl.elem, pl.operand, along)
+	if p.joined(t) && !pl.operand && !pl.flip {
+		pl.ld |= 1
+	}
+}
+
+// joined reports whether threads go along a row each of a tile that no copy brings:
+// their banks differ where a line is odd.
+func (p *placer) joined(t *kernel.Tile) (some bool) {
+	for _, a := range p.uses[t] {
+		switch s := a.s.(type) {
+		case *kernel.Load:
+			return false
+		case *kernel.Reduce:
+			some = some || s.Src == t && !s.OverRows && t.Rows > 1
+		}
+	}
+	return some
 }
 
 // lineOf is the least line of n elements or more without bank conflicts.
