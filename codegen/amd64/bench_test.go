@@ -7,7 +7,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/ebitengine/purego"
 	"golang.org/x/sys/unix"
@@ -31,7 +30,10 @@ func newMeter(b *testing.B, m Machine) *meter {
 }
 
 func (m *meter) once(b *testing.B) time.Duration {
-	return spent(b, func() { purego.SyscallN(m.fn, 0, 0, 0, uintptr(unsafe.Pointer(&m.near[0])), 0, 1) })
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	near := address(&pin, m.near)
+	return spent(b, func() { purego.SyscallN(m.fn, 0, 0, 0, near, 0, 1) })
 }
 
 // spent is the processor time that a call takes on this thread: other
@@ -55,15 +57,17 @@ func spent(b *testing.B, call func()) time.Duration {
 func timed(b *testing.B, m Machine, k *kernel.Kernel, rows int, args []int64, flops, bytes float64) {
 	p := compile(b, m, k)
 	bufs := arena(fill(rand.New(rand.NewPCG(1, 1)), k, rows))
-	ptrs := make([]unsafe.Pointer, len(bufs))
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	ptrs := make([]uintptr, len(bufs))
 	for i := range bufs {
-		ptrs[i] = unsafe.Pointer(&bufs[i][0])
+		ptrs[i] = address(&pin, bufs[i])
 	}
 	slots := make([]int64, len(args)+1)
 	for i := range args {
 		slots[i] = int64(i)
 	}
-	near := aligned(p.Scratch[k.Name] + 64)
+	places, numbers, record, near := address(&pin, ptrs), address(&pin, slots), address(&pin, args), address(&pin, aligned(p.Scratch[k.Name]+64))
 	fn := p.fn(b, k.Name)
 	top := newMeter(b, m)
 	runtime.LockOSThread()
@@ -73,14 +77,13 @@ func timed(b *testing.B, m Machine, k *kernel.Kernel, rows int, args []int64, fl
 	before := top.once(b)
 	for b.Loop() {
 		t := spent(b, func() {
-			purego.SyscallN(fn, uintptr(unsafe.Pointer(&ptrs[0])), uintptr(unsafe.Pointer(&slots[0])), uintptr(unsafe.Pointer(unsafe.SliceData(args))), uintptr(unsafe.Pointer(&near[0])), 0, 1)
+			purego.SyscallN(fn, places, numbers, record, near, 0, 1)
 		})
 		after := top.once(b)
 		best = min(best, t)
 		shares = append(shares, flops/t.Seconds()*(before+after).Seconds()/2/top.flops)
 		before = after
 	}
-	runtime.KeepAlive(ptrs)
 	slices.Sort(shares)
 	b.ReportMetric(0, "ns/op") // the mean says more about the neighbours
 	b.ReportMetric(flops/best.Seconds()/1e9, "GFLOP/s")

@@ -109,8 +109,15 @@ func (p *program) fn(t testing.TB, name string) uintptr {
 	return uintptr(unsafe.Pointer(&p.mem[off]))
 }
 
-// aligned is zeroed memory that begins at a multiple of 64 bytes. It is the
-// caller's to keep alive.
+// address is where v lies, for compiled code, until the pinner lets go of it. Memory
+// that is only kept alive would not do: it may lie on a stack, and stacks move.
+func address[T any](pin *runtime.Pinner, v []T) uintptr {
+	at := unsafe.SliceData(v)
+	pin.Pin(at)
+	return uintptr(unsafe.Pointer(at))
+}
+
+// aligned is zeroed memory that begins at a multiple of 64 bytes.
 func aligned(n int64) []byte {
 	b := make([]byte, n+64)
 	skip := -uintptr(unsafe.Pointer(&b[0])) & 63
@@ -138,10 +145,12 @@ func arena(mems []kernel.Memory) [][]byte {
 // walk, and gives the buffers back.
 func (p *program) run(t testing.TB, k *kernel.Kernel, mems []kernel.Memory, args []int64, workers int) []kernel.Memory {
 	t.Helper()
+	var pin runtime.Pinner
+	defer pin.Unpin()
 	bufs := arena(mems)
-	ptrs := make([]unsafe.Pointer, len(bufs)+1)
+	ptrs := make([]uintptr, len(bufs)+1)
 	for i, b := range bufs {
-		ptrs[i] = unsafe.Pointer(&b[0])
+		ptrs[i] = address(&pin, b)
 	}
 	// The record has the arguments backwards, so that slots matter.
 	slots, record := make([]int64, len(args)+1), make([]int64, len(args)+1)
@@ -149,10 +158,8 @@ func (p *program) run(t testing.TB, k *kernel.Kernel, mems []kernel.Memory, args
 		slots[i] = int64(len(args) - 1 - i)
 		record[slots[i]] = a
 	}
-	step := plan.NativeStep{Kind: int64(plan.Launch), Fn: p.fn(t, k.Name), Bufs: uintptr(unsafe.Pointer(&ptrs[0])), Slots: uintptr(unsafe.Pointer(&slots[0]))}
+	step := plan.NativeStep{Kind: int64(plan.Launch), Fn: p.fn(t, k.Name), Bufs: address(&pin, ptrs), Slots: address(&pin, slots)}
 	p.walk(t, []plan.NativeStep{step}, record, int64(len(record)), p.Scratch[k.Name], workers)
-	runtime.KeepAlive(ptrs)
-	runtime.KeepAlive(slots)
 	out := make([]kernel.Memory, len(bufs))
 	for i, b := range bufs {
 		for j, c := range b[len(mems[i]):] {
@@ -168,31 +175,30 @@ func (p *program) run(t testing.TB, k *kernel.Kernel, mems []kernel.Memory, args
 func (p *program) walk(t testing.TB, steps []plan.NativeStep, records []int64, length, scratch int64, workers int) {
 	t.Helper()
 	fn := p.fn(t, walkName)
-	barrier := aligned(int64(unsafe.Sizeof(plan.NativeBarrier{})))
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	first, record, barrier := address(&pin, steps), address(&pin, records), address(&pin, aligned(int64(unsafe.Sizeof(plan.NativeBarrier{}))))
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
+			var pin runtime.Pinner
+			defer pin.Unpin()
 			near := aligned(scratch + 256)
 			for i := range near {
 				near[i] = 0xff // NaN: what is undefined must not show
 			}
-			purego.SyscallN(fn, uintptr(unsafe.Pointer(&steps[0])), uintptr(len(steps)), uintptr(unsafe.Pointer(&records[0])), uintptr(length),
-				uintptr(unsafe.Pointer(&near[0])), uintptr(w), uintptr(workers), uintptr(unsafe.Pointer(&barrier[0])))
+			purego.SyscallN(fn, first, uintptr(len(steps)), record, uintptr(length), address(&pin, near), uintptr(w), uintptr(workers), barrier)
 			for i, c := range near[scratch:] {
 				if c != 0xff {
 					t.Errorf("a worker wrote byte %d behind its scratch", i)
 					break
 				}
 			}
-			runtime.KeepAlive(near)
 		})
 	}
 	wg.Wait()
-	runtime.KeepAlive(steps)
-	runtime.KeepAlive(records)
-	runtime.KeepAlive(barrier)
 }
 
 // parse reads kernels in their text form.

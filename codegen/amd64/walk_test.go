@@ -3,7 +3,6 @@ package amd64
 import (
 	"runtime"
 	"testing"
-	"unsafe"
 
 	"github.com/memc-lang/memc/ir/kernel"
 	"github.com/memc-lang/memc/ir/plan"
@@ -38,17 +37,18 @@ kernel spread(acc: i64[37] write) ints(tag, turn) {
 		p := compile(t, m, ks...)
 		for _, workers := range []int{1, 2, 4} {
 			for _, n := range []int64{0, 1, 5} {
+				var pin runtime.Pinner
 				acc := aligned(37*8 + 64)
-				bufs := []unsafe.Pointer{unsafe.Pointer(&acc[0])}
+				bufs := []uintptr{address(&pin, acc)}
 				slots := []int64{tag, turn}
 				launch := func(name string) plan.NativeStep {
-					return plan.NativeStep{Kind: int64(plan.Launch), Fn: p.fn(t, name), Bufs: uintptr(unsafe.Pointer(&bufs[0])), Slots: uintptr(unsafe.Pointer(&slots[0]))}
+					return plan.NativeStep{Kind: int64(plan.Launch), Fn: p.fn(t, name), Bufs: address(&pin, bufs), Slots: address(&pin, slots)}
 				}
 				// What runs beside the others has a buffer of its own.
 				apart := aligned(37*8 + 64)
-				others := []unsafe.Pointer{unsafe.Pointer(&apart[0])}
+				others := []uintptr{address(&pin, apart)}
 				side := launch("add")
-				side.Bufs = uintptr(unsafe.Pointer(&others[0]))
+				side.Bufs = address(&pin, others)
 				steps := []plan.NativeStep{
 					launch("add"),
 					{Kind: int64(plan.Repeat), A: first, B: turns, Body: 4},
@@ -109,9 +109,7 @@ kernel spread(acc: i64[37] write) ints(tag, turn) {
 					beside[i] = 107*3 + 107
 				}
 				p.walk(t, steps, records, length, max(p.Scratch["add"], p.Scratch["spread"]), workers)
-				runtime.KeepAlive(bufs)
-				runtime.KeepAlive(slots)
-				runtime.KeepAlive(others)
+				pin.Unpin()
 				for i := range want {
 					if got := kernel.Memory(acc).Int(kernel.I64, int64(i)); got != want[i] {
 						t.Fatalf("%s, %d workers, %d turns: element %d is %d, want %d", m.Name, workers, n, i, got, want[i])
