@@ -135,6 +135,10 @@ func (b *block) attend(n *ir.Node) {
 				&kernel.Dot{Dst: acc, A: scores, B: values, Acc: true, Group: historyBlock, Operands: sc.lw.operands(vv), Note: at})
 		} else {
 			top, next, keep, sum := column(), column(), column(), column()
+			exp2 := kernel.Exp2
+			if sc.lw.operands(vv) == elem.BF16 { // what it gives loses 16 bits in the product
+				exp2 = kernel.Exp2Near
+			}
 			masked := set(scores, kernel.F(kernel.Choose, mask, scaled, kernel.N(float32(math.Inf(-1)))))
 			full := certain(n.Attr.Where, bounds, true)
 			body = append(body, &kernel.When{Cond: ints.No(full), Body: []kernel.Stmt{masked}})
@@ -144,8 +148,8 @@ func (b *block) attend(n *ir.Node) {
 			body = append(body,
 				&kernel.Reduce{Dst: top, Src: scores, Op: kernel.Largest, Note: at},
 				set(next, kernel.F(kernel.Max, kernel.R(most), kernel.R(top))),
-				set(keep, kernel.F(kernel.Exp2, kernel.F(kernel.Sub, kernel.R(most), kernel.R(next)))),
-				set(scores, kernel.F(kernel.Exp2, kernel.F(kernel.Sub, kernel.R(scores), kernel.R(next)))),
+				set(keep, kernel.F(exp2, kernel.F(kernel.Sub, kernel.R(most), kernel.R(next)))),
+				set(scores, kernel.F(exp2, kernel.F(kernel.Sub, kernel.R(scores), kernel.R(next)))),
 				&kernel.Reduce{Dst: sum, Src: scores, Op: kernel.Sum, Note: at},
 				set(total, kernel.F(kernel.Add, kernel.F(kernel.Mul, kernel.R(total), kernel.R(keep)), kernel.R(sum))),
 				set(acc, kernel.F(kernel.Mul, kernel.R(acc), kernel.R(keep))),

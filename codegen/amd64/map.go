@@ -112,7 +112,7 @@ func (m *mapper) check(v *kernel.Val) {
 
 var arity = map[kernel.ValOp]int{
 	kernel.Ref: 0, kernel.Num: 0, kernel.Index: 0, kernel.Test: 0,
-	kernel.Neg: 1, kernel.Abs: 1, kernel.Exp: 1, kernel.Exp2: 1, kernel.Log: 1, kernel.Sqrt: 1, kernel.Rsqrt: 1, kernel.Sigmoid: 1,
+	kernel.Neg: 1, kernel.Abs: 1, kernel.Exp: 1, kernel.Exp2: 1, kernel.Exp2Near: 1, kernel.Log: 1, kernel.Sqrt: 1, kernel.Rsqrt: 1, kernel.Sigmoid: 1,
 	kernel.Silu: 1, kernel.Softplus: 1, kernel.Tanh: 1, kernel.CosTurn: 1, kernel.SinTurn: 1, kernel.Floor: 1, kernel.Turns: 1,
 	kernel.Not: 1, kernel.ToF32: 1, kernel.ToI64: 1, kernel.ToI32: 1,
 	kernel.Add: 2, kernel.Sub: 2, kernel.Mul: 2, kernel.Div: 2, kernel.Mod: 2, kernel.Min: 2, kernel.Max: 2,
@@ -241,7 +241,7 @@ func (m *mapper) unary(op kernel.ValOp, a value.Value) value.Value {
 		return m.abs(a)
 	case kernel.Exp:
 		return m.exp(a)
-	case kernel.Exp2:
+	case kernel.Exp2, kernel.Exp2Near:
 		return m.exp2(a)
 	case kernel.Log:
 		return m.log(a)

@@ -20,14 +20,19 @@ func (p *printer) touchesRegs(s kernel.Stmt) bool {
 }
 
 // peek reads a tile's element for a spot of another tile, of the same size or
-// repeated along it. What lies in memory is read where the spot is valid, and is 0
-// elsewhere.
+// repeated along it. What lies in memory is read where the spot is valid, a pair of
+// neighbours at once, and is 0 elsewhere.
 func (p *printer) peek(t *kernel.Tile, at spot) operand {
-	switch p.at[t].home {
+	c, pl := &p.c, p.at[t]
+	switch pl.home {
 	case atRegs:
 		return p.register(t, at)
 	case atSource:
 		return p.passed(t, at)
+	}
+	pairs := at.paired && t.Elem == kernel.F32 && !half(pl.elem) && t.Cols%2 == 0 && !pl.flip && pl.ld%2 == 0
+	if pairs && at.j%2 == 1 {
+		return p.beside[t]
 	}
 	row, col := at.row, at.col
 	if t.Rows == 1 {
@@ -37,10 +42,19 @@ func (p *printer) peek(t *kernel.Tile, at spot) operand {
 		col = imm(0)
 	}
 	where := p.tileAt(t, row, col)
+	if pairs {
+		v, next := c.reg(f32), c.reg(f32)
+		if at.ok.kind != 0 {
+			c.op("mov.f32", v, num(0))
+			c.op("mov.f32", next, num(0))
+		}
+		c.when(at.ok, "ld."+p.space(t)+"v2.f32", several(v, next), where)
+		p.beside[t] = next
+		return v
+	}
 	if at.ok.kind == 0 {
 		return p.get(t, where)
 	}
-	c := &p.c
 	v := c.reg(inReg[t.Elem])
 	switch t.Elem {
 	case kernel.F32:

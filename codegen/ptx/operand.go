@@ -16,6 +16,9 @@ type side struct {
 	global bool
 	native bool // the product is one of f16 by f16
 
+	back  operand // of a crossed side: how many bytes behind what it reads first its second element lies
+	later operand // and which lanes read the later of two first
+
 	held  bool // a tile in registers; its columns are k
 	regs  []operand
 	line  int // registers of one row
@@ -41,7 +44,23 @@ func (p *printer) side(s *kernel.Dot, left bool, first operand) *side {
 	kRows := left && s.TransA || !left && !s.TransB
 	d := &side{left: left, along: kRows == pl.flip, terms: termsOf(s, pl), elem: pl.elem, ld: pl.ld, global: pl.home == atScratch, native: p.native(s)}
 	p.start(d, t, first)
+	if d.crossed() {
+		d.back = p.c.r("mad.lo.s32", p.far(), imm(-8*int64(d.ld)), imm(4*int64(d.ld)))
+		d.later = p.c.p("setp.ne.s32", p.far(), imm(0))
+	}
 	return d
+}
+
+// crossed reports whether a warp reads floats across lines that lie as for reading
+// along them: lines 0 and 4, 2 and 6 of those that lanes read have the same banks then.
+// So half of the lanes read their second line first.
+func (d *side) crossed() bool {
+	return !d.along && !d.global && !half(d.elem) && d.ld%16 == 8
+}
+
+// far is 1 in lanes that have the third and the fourth pair of eight terms.
+func (p *printer) far() operand {
+	return p.once("#far", func() operand { return p.c.r("shr.u32", p.inQuad(), imm(1)) })
 }
 
 // termsOf is how many bf16 terms make up an operand's elements: all 24 bits of an
@@ -95,6 +114,9 @@ func (p *printer) laneStart(d *side, first operand) operand {
 			line, pos = c.r("add.s32", p.quad(), first), two
 		} else {
 			line, pos = two, c.r("add.s32", p.quad(), first)
+		}
+		if d.crossed() {
+			line = c.r("add.s32", line, p.far())
 		}
 		return c.r("mad.lo.s32", line, imm(int64(d.ld)), pos)
 	}
@@ -158,6 +180,12 @@ func (p *printer) floats(d *side, other, k int) (x, y operand) {
 		x, y = c.reg(f32), c.reg(f32)
 		c.op("ld."+space+"v2.f32", several(x, y), d.at(other, k))
 		return x, y
+	}
+	if d.crossed() {
+		behind := *d
+		behind.base = c.r("add.s32", d.base, d.back)
+		u, v := c.f("ld.shared.f32", d.at(other, k)), c.f("ld.shared.f32", behind.at(other, k))
+		return c.f("selp.f32", v, u, d.later), c.f("selp.f32", u, v, d.later)
 	}
 	return c.f("ld."+space+"f32", d.at(other, k)), c.f("ld."+space+"f32", d.at(other, k+1))
 }

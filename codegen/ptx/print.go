@@ -207,6 +207,7 @@ type printer struct {
 	most    [2]int64                 // bounds of r and c in the statement at hand
 	even    pairOf                   // see keep
 	right   map[*kernel.Tile]operand // see passed
+	beside  map[*kernel.Tile]operand // what peek has read with the left neighbour
 }
 
 func (p *printer) kernel(t target) (Info, error) {
@@ -217,7 +218,8 @@ func (p *printer) kernel(t target) (Info, error) {
 	shared, scratch := placed.shared, placed.scratch
 	p.alias = placed.alias
 	p.at, p.parts, p.threads, p.steps = placed.at, placed.parts, 32*placed.warps, stepsOf(p.k)
-	p.regs, p.moving, p.begun, p.right = map[*kernel.Tile][]operand{}, map[*kernel.Tile]operand{}, map[*kernel.Load]bool{}, map[*kernel.Tile]operand{}
+	p.regs, p.moving, p.begun = map[*kernel.Tile][]operand{}, map[*kernel.Tile]operand{}, map[*kernel.Load]bool{}
+	p.right, p.beside = map[*kernel.Tile]operand{}, map[*kernel.Tile]operand{}
 	p.push()
 	p.prologue(shared, scratch)
 	p.grid()

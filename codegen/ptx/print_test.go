@@ -117,7 +117,7 @@ func everything(t testing.TB, wide int) *kernel.Kernel {
 		sum = F(kernel.Add, F(kernel.Add, sum, sum), F(kernel.ToF32, v))
 	}
 	size := F(kernel.Abs, f)
-	for _, op := range []kernel.ValOp{kernel.Neg, kernel.Exp, kernel.Exp2, kernel.Sigmoid, kernel.Silu, kernel.Softplus, kernel.Tanh, kernel.CosTurn, kernel.SinTurn, kernel.Floor} {
+	for _, op := range []kernel.ValOp{kernel.Neg, kernel.Exp, kernel.Exp2, kernel.Exp2Near, kernel.Sigmoid, kernel.Silu, kernel.Softplus, kernel.Tanh, kernel.CosTurn, kernel.SinTurn, kernel.Floor} {
 		sum = F(kernel.Add, sum, F(op, f))
 	}
 	for _, op := range []kernel.ValOp{kernel.Log, kernel.Sqrt, kernel.Rsqrt} {

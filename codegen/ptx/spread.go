@@ -42,6 +42,7 @@ type spot struct {
 	row, col         operand
 	ok, rowOK, colOK operand
 	piece            bool // of a thread's piece of the tile, of which i and j count
+	paired           bool // the spots come two by two, of one row, both valid or neither
 }
 
 // down and across are how many rows and columns the spot is from the thread's
@@ -139,7 +140,7 @@ func (p *printer) over(t *kernel.Tile, fn func(at spot)) {
 		for j, a := range js {
 			p.push()
 			p.place(row, a.at)
-			fn(spot{i: i, j: j, row: row, col: a.at, ok: c.both(rowOK, a.ok), rowOK: rowOK, colOK: a.ok, piece: true})
+			fn(spot{i: i, j: j, row: row, col: a.at, ok: c.both(rowOK, a.ok), rowOK: rowOK, colOK: a.ok, piece: true, paired: t.Cols%2 == 0 && t.ValidCols == nil})
 			p.pop()
 		}
 	}

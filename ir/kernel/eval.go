@@ -117,7 +117,7 @@ func float(op ValOp, a, b float64) float64 {
 		return math.Abs(a)
 	case Exp:
 		return math.Exp(a)
-	case Exp2:
+	case Exp2, Exp2Near:
 		if a < -126 {
 			return 0
 		}

@@ -39,7 +39,7 @@ import (
 
 var valName = map[ValOp]string{
 	Index: "index", Test: "test",
-	Abs: "abs", Exp: "exp", Exp2: "exp2", Log: "log", Sqrt: "sqrt", Rsqrt: "rsqrt", Sigmoid: "sigmoid", Silu: "silu", Softplus: "softplus",
+	Abs: "abs", Exp: "exp", Exp2: "exp2", Exp2Near: "exp2near", Log: "log", Sqrt: "sqrt", Rsqrt: "rsqrt", Sigmoid: "sigmoid", Silu: "silu", Softplus: "softplus",
 	Tanh: "tanh", CosTurn: "costurn", SinTurn: "sinturn", Floor: "floor", Turns: "turns",
 	Mod: "mod", Min: "min", Max: "max", Choose: "choose", ToF32: "f32", ToI64: "i64", ToI32: "i32",
 }

@@ -117,7 +117,7 @@ func (g *gen) floatVal(r, c *dim, depth int) (*kernel.Val, bound) {
 func (g *gen) function(r, c *dim, depth int) (*kernel.Val, bound) {
 	x, b := g.floatVal(r, c, depth-1)
 	switch op := kernel.Exp + kernel.ValOp(g.Intn(int(kernel.SinTurn-kernel.Exp)+1)); op {
-	case kernel.Exp, kernel.Exp2:
+	case kernel.Exp, kernel.Exp2, kernel.Exp2Near:
 		x, b = clamp(x, b, -6, 2)
 		if g.coin() { // a mask
 			x = kernel.F(kernel.Choose, g.boolVal(r, c, depth-1), x, kernel.N(float32(math.Inf(-1))))
