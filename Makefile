@@ -11,7 +11,7 @@ GOVULNCHECK   := $(TOOLS)/govulncheck-$(GOVULNVERSION)/govulncheck
 PTXAS         := nvidia-cuda-nvcc==13.5.37
 CUDA          := $(TOOLS)/cuda/nvidia/cu13/bin
 LLAMA         := llama-cpp-python==0.3.36
-TESTTIMEOUT   ?= 22m
+TESTTIMEOUT   ?= 20m
 FUZZTIME      ?= 5000x
 PEERS         := $(TOOLS)/peers
 BENCH         ?=
