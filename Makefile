@@ -8,6 +8,8 @@ STATICVERSION := v0.8.2
 STATICCHECK   := $(TOOLS)/staticcheck-$(STATICVERSION)/staticcheck
 GOVULNVERSION := v1.8.0
 GOVULNCHECK   := $(TOOLS)/govulncheck-$(GOVULNVERSION)/govulncheck
+TESTSVERSION  := v1.13.0
+GOTESTSUM     := $(TOOLS)/gotestsum-$(TESTSVERSION)/gotestsum
 PTXAS         := nvidia-cuda-nvcc==13.5.37
 CUDA          := $(TOOLS)/cuda/nvidia/cu13/bin
 LLAMA         := llama-cpp-python==0.3.36
@@ -39,8 +41,9 @@ demo: llvm build ## compile a model, stream a million tokens through it, get a k
 	@echo "A text, byte by byte, through the same architecture with random weights (they predict nothing: what counts is speed and state):"
 	$(BIN) run specs/allmem.spec --config models/passkey-allmem/config.json --set vocab_size=256 --seed 1 --text README.md
 
-test: check ## all that must hold: format, vet, staticcheck, tests, each fuzz target for a moment
-	PATH="$(CUDA):$$PATH" $(GO) test -timeout $(TESTTIMEOUT) ./...
+# The summary behind the tests has what failed and, with the reasons, what was skipped.
+test: check $(GOTESTSUM) ## all that must hold: format, vet, staticcheck, tests, each fuzz target for a moment
+	PATH="$(CUDA):$$PATH" $(GOTESTSUM) --format standard-quiet --raw-command -- $(GO) test -json -timeout $(TESTTIMEOUT) ./...
 	@$(MAKE) --no-print-directory fuzz
 
 check: go llvm ptxas $(STATICCHECK)
@@ -122,3 +125,6 @@ ptxas:
 
 $(STATICCHECK): | go
 	GOBIN=$(@D) $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICVERSION)
+
+$(GOTESTSUM): | go
+	GOBIN=$(@D) $(GO) install gotest.tools/gotestsum@$(TESTSVERSION)

@@ -37,7 +37,7 @@ func device(t *testing.T) []string {
 	for _, target := range []string{"sm_80", "sm_90a"} {
 		i, err := d.Find(target)
 		if err != nil {
-			t.Logf("not run: %v", err)
+			without(t, target, err)
 			continue
 		}
 		t.Logf("%s on %s, driver of CUDA %s", target, i, d.Version())

@@ -42,12 +42,6 @@ func TestLower(t *testing.T) {
 			m, _ := load(t, name)
 			p := loweredWith(t, m, passes.Options{Target: "avx512", Slab: 128, Tiling: passes.DefaultTiling, Fuse: true})
 			t.Logf("%d kernels, %d buffers, arena %d", len(p.Kernels), len(p.Plan.Buffers), p.Plan.Arena)
-			if testing.Verbose() {
-				for _, k := range p.Kernels {
-					t.Logf("%s", k)
-				}
-				t.Logf("%s", p.Plan)
-			}
 			for _, e := range p.Plan.Verify() {
 				t.Error(e)
 			}

@@ -22,6 +22,14 @@ import (
 var features = map[string]cpuid.FeatureID{"avx": cpuid.AVX, "avx2": cpuid.AVX2, "fma": cpuid.FMA3, "f16c": cpuid.F16C, "bmi": cpuid.BMI1, "bmi2": cpuid.BMI2,
 	"avx512f": cpuid.AVX512F, "avx512vl": cpuid.AVX512VL, "avx512bw": cpuid.AVX512BW, "avx512dq": cpuid.AVX512DQ, "amx-tile": cpuid.AMXTILE, "amx-bf16": cpuid.AMXBF16, "avx512vnni": cpuid.AVX512VNNI}
 
+// without names what a test leaves out here by a part of it that is skipped: a summary
+// of tests shows those.
+func without(t testing.TB, name, format string, args ...any) {
+	if t, ok := t.(*testing.T); ok {
+		t.Run(name, func(t *testing.T) { t.Skipf(format, args...) })
+	}
+}
+
 // machines gives the targets that this processor can run, saying which it
 // cannot.
 func machines(t testing.TB) []Machine {
@@ -34,7 +42,7 @@ func machines(t testing.TB) []Machine {
 				t.Fatalf("%s needs %s, which this test cannot look up", m.Name, f)
 			}
 			if !cpuid.CPU.Supports(id) {
-				t.Logf("%s is not run here: the processor lacks %s", m.Name, f)
+				without(t, m.Name, "not run here: the processor lacks %s", f)
 				ok = false
 				break
 			}
@@ -42,7 +50,7 @@ func machines(t testing.TB) []Machine {
 		if ok && m.Squares {
 			// ARCH_REQ_XCOMP_PERM for the tiles' data (Linux, arch/x86/xstate).
 			if _, _, errno := unix.RawSyscall(unix.SYS_ARCH_PRCTL, 0x1023, 18, 0); errno != 0 {
-				t.Logf("%s is not run here: the system does not grant matrix tiles: %v", m.Name, errno)
+				without(t, m.Name, "not run here: the system does not grant matrix tiles: %v", errno)
 				ok = false
 			}
 		}

@@ -2,7 +2,6 @@ package ptx
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -195,9 +194,7 @@ func TestAssemblerTakesEveryStatement(t *testing.T) {
 				t.Errorf("%s: %+v", target, u)
 			}
 		}
-		if testing.Verbose() {
-			fmt.Printf("%s %+v %+v\n", target, m.Kernels, a.Usage)
-		}
+		t.Logf("%s %+v %+v", target, m.Kernels, a.Usage)
 	}
 }
 

@@ -121,9 +121,7 @@ func TestAssemblerTakesTensorKernels(t *testing.T) {
 			if u.SpillStore > 0 {
 				t.Errorf("%s spills %d bytes", u.Name, u.SpillStore)
 			}
-			if testing.Verbose() {
-				fmt.Println(target, u.Name, u.Registers, "registers", m.Kernels[i])
-			}
+			t.Log(target, u.Name, u.Registers, "registers", m.Kernels[i])
 		}
 	}
 }
