@@ -123,9 +123,6 @@ func (c *benchCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := c.engine.fits(p); err != nil {
-		return err
-	}
 	if c.Check != nil && p.Target() == "interp" {
 		return usage("--check %d: the interpreter is what others are compared with", *c.Check)
 	}
@@ -137,7 +134,7 @@ func (c *benchCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{app: a, p: p, w: w, threads: c.threads(), repeat: c.Repeat, batch: 1}
+	b := &bench{app: a, p: p, w: w, threads: c.threads(p.Target()), repeat: c.Repeat, batch: 1}
 	if c.Batch != nil {
 		b.batch = *c.Batch
 	}

@@ -147,7 +147,7 @@ func (c *passkeyCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	t := &task{app: a, m: m, w: loaded, threads: c.threads()}
+	t := &task{app: a, m: m, w: loaded, threads: c.threads(p.Target())}
 	if c.Symbols == nil {
 		n, err := t.symbols()
 		if err != nil {

@@ -122,7 +122,7 @@ func (c *runCmd) Run(a *app) error {
 	if r.tokens == 0 && stopped == nil {
 		return fmt.Errorf("%s is empty", c.Text)
 	}
-	if err := r.report(p, c.threads(), time.Since(begin).Seconds()); err != nil {
+	if err := r.report(p, c.threads(p.Target()), time.Since(begin).Seconds()); err != nil {
 		return err
 	}
 	return stopped

@@ -258,9 +258,12 @@ func checkThreads(n *int) error {
 	return nil
 }
 
-// threads is how many threads a call has.
-func (e *engine) threads() int {
-	if e.Threads != nil {
+// threads is how many threads a call has on a target.
+func (e *engine) threads(target string) int {
+	switch {
+	case target == "interp":
+		return 1
+	case e.Threads != nil:
 		return *e.Threads
 	}
 	return goruntime.GOMAXPROCS(0)
@@ -300,11 +303,15 @@ func (s *source) program(a *app, e engine) (*program, error) {
 	} else if e.Target == "interp" && art.Find("interp") == nil {
 		art.Targets = append(art.Targets, artifact.Target{Name: "interp", Format: "graph"}) // every artifact has a graph
 	}
-	p, err := runtime.New(art, e.Target)
+	opened, err := runtime.New(art, e.Target)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Spec, err)
 	}
-	return &program{p, in, seconds}, nil
+	p := &program{opened, in, seconds}
+	if err := e.fits(p); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // compile compiles the input, or takes what was compiled before. It is the same on
@@ -392,10 +399,10 @@ func (w *weights) load(p *program) (*runtime.Weights, error) {
 
 // session begins a stream with the weights that the flags name.
 func (p *program) session(w *weights, e engine, step stepwise) (*runtime.Session, error) {
-	if err := errors.Join(e.fits(p), step.fits(p)); err != nil {
+	if err := step.fits(p); err != nil {
 		return nil, err
 	}
-	o := runtime.Options{Threads: e.threads(), Stepwise: step.Stepwise}
+	o := runtime.Options{Threads: e.threads(p.Target()), Stepwise: step.Stepwise}
 	loaded, err := w.load(p)
 	if err != nil {
 		return nil, err
@@ -403,10 +410,13 @@ func (p *program) session(w *weights, e engine, step stepwise) (*runtime.Session
 	return p.NewSession(loaded, o)
 }
 
-// fits refuses flags that have no effect on the program's target.
+// fits refuses a number of threads that has no effect on the program's target.
 func (e *engine) fits(p *program) error {
 	if e.Threads != nil && memc.GPU(p.Target()) {
 		return usage("--threads %d: %s runs on a GPU, whose threads are as many as its kernels have", *e.Threads, p.Target())
+	}
+	if e.Threads != nil && *e.Threads > 1 && p.Target() == "interp" {
+		return usage("--threads %d: the interpreter has one", *e.Threads)
 	}
 	return nil
 }
@@ -423,6 +433,9 @@ func (s *stepwise) fits(p *program) error {
 func (p *program) where(threads int) string {
 	if memc.GPU(p.Target()) {
 		return fmt.Sprintf("%s (%s)", p.Target(), p.Device())
+	}
+	if p.Target() == "interp" {
+		return p.Target()
 	}
 	return fmt.Sprintf("%s, %d threads", p.Target(), threads)
 }

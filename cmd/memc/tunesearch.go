@@ -113,7 +113,7 @@ func (c *tuneCmd) tuner(a *app, dir string) (*tuner, error) {
 	return t, nil
 }
 
-func (t *tuner) threads() int { e := engine{Threads: t.cmd.Threads}; return e.threads() }
+func (t *tuner) threads() int { e := engine{Threads: t.cmd.Threads}; return e.threads(t.target) }
 
 // first runs everything under the target's own sizes: results to compare with, and
 // times that say whether rounds run everything.
