@@ -136,7 +136,9 @@ func (b *block) attend(n *ir.Node) {
 		} else {
 			top, next, keep, sum := column(), column(), column(), column()
 			exp2 := kernel.Exp2
-			if sc.lw.operands(vv) == elem.BF16 { // what it gives loses 16 bits in the product
+			// Where the product rounds the scores to 8 bits, 2⁻²² is nothing beside that, in
+			// what keeps the sums' scale as well.
+			if sc.lw.operands(vv) == elem.BF16 {
 				exp2 = kernel.Exp2Near
 			}
 			masked := set(scores, kernel.F(kernel.Choose, mask, scaled, kernel.N(float32(math.Inf(-1)))))

@@ -42,7 +42,7 @@ func TestEveryLLC(t *testing.T) {
 		}
 	}
 	if found < 2 {
-		without(t, "several", "only %d version of llc is installed", found)
+		without(t, "several", "llc is installed under %d numbers: this wants two or more", found)
 	}
 }
 

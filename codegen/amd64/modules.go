@@ -14,8 +14,8 @@ import (
 
 // split divides kernels among modules that are assembled at the same time, beside
 // the one of what they call. Where modules of other programs are known each kernel has
-// its own, unless so many would not pay for llc's starts. The result depends on the
-// kernels alone.
+// its own, unless so many would not pay for llc's starts. The result depends on nothing
+// else.
 func split(ks []*kernel.Kernel, known bool) (shards [][]*kernel.Kernel) {
 	const modules, apart, many = 2, 4, 300
 	if known && len(ks) <= many {

@@ -282,7 +282,7 @@ const (
 	Abs                   // |a|
 	Exp                   // e^a; exactly 1 at 0 and 0 at -inf
 	Exp2                  // 2^a; exactly 1 at 0 and 0 below -126, where floats are no longer normal
-	Exp2Near              // Exp2 that may be off by 2⁻²² of its value, for what is rounded more than that
+	Exp2Near              // Exp2 that may be off by 2⁻²² of its value, beside operands that are rounded to bf16
 	Log                   // ln a
 	Sqrt                  // √a
 	Rsqrt                 // 1/√a, correctly rounded operations: 1 / sqrt(a)
