@@ -2,6 +2,7 @@ package amd64
 
 import (
 	"github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
@@ -45,7 +46,7 @@ func (r *runner) take() {
 	try.Term = ir.NewCondBr(ok, got, look)
 	f.cur = got
 	// The last piece first: of fewer blocks than pieces, it has one.
-	f.launch(step, record, scratch, f.sub(f.sub(end, c64(1)), at), pieces)
+	f.launch(step, record, scratch, f.sub(f.sub(end, c64(1)), at), pieces, constant.NewNull(bytePtr))
 	f.addAtomic(f.at(line, c64(barLine)), enum.AtomicOrderingAcquireRelease)
 	f.cur.Term = ir.NewRet(c64(1))
 	none.Term = ir.NewRet(c64(0))

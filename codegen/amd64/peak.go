@@ -63,7 +63,7 @@ func Limits(ctx context.Context, m Machine) (*Blob, error) {
 func (m *module) limit(name string) (f *fn, bufs, scratch, worker, workers value.Value) {
 	m.where = name
 	word := types.NewPointer(i64)
-	p := []*ir.Param{ir.NewParam("bufs", types.NewPointer(bytePtr)), ir.NewParam("slots", word), ir.NewParam("record", word), ir.NewParam("scratch", bytePtr), ir.NewParam("worker", i64), ir.NewParam("workers", i64)}
+	p := []*ir.Param{ir.NewParam("bufs", types.NewPointer(bytePtr)), ir.NewParam("slots", word), ir.NewParam("record", word), ir.NewParam("scratch", bytePtr), ir.NewParam("worker", i64), ir.NewParam("workers", i64), ir.NewParam("claimed", bytePtr)}
 	return m.newFunc(name, types.Void, p...), p[0], p[3], p[4], p[5]
 }
 

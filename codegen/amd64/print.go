@@ -73,7 +73,8 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 	word := types.NewPointer(i64)
 	bufs, slots, record := ir.NewParam("bufs", types.NewPointer(bytePtr)), ir.NewParam("slots", word), ir.NewParam("record", word)
 	scratch, worker, workers := ir.NewParam("scratch", bytePtr), ir.NewParam("worker", i64), ir.NewParam("workers", i64)
-	f := m.newFunc(k.Name, types.Void, bufs, slots, record, scratch, worker, workers)
+	claimed := ir.NewParam("claimed", bytePtr)
+	f := m.newFunc(k.Name, types.Void, bufs, slots, record, scratch, worker, workers, claimed)
 	f.push()
 	squares := m.machine.anySquared(k)
 	var shape value.Value
@@ -118,12 +119,12 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 		// Blocks of one part cost about the same, those of two parts may not: every
 		// part is shared out by itself, beginning with another worker each time.
 		share := f.bin(urem, f.add(worker, c64(int64(i))), workers)
-		from := f.firstOf(p.Grid, sizes[i], counts[i], share, workers)
-		to := f.firstOf(p.Grid, sizes[i], counts[i], f.add(share, c64(1)), workers)
 		body := rowOf(p)
 		b := &block{fn: f, bufs: at, scratch: scratch, shape: shape, entry: f.cur, uses: usages(body), lives: lifetimes(body),
 			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, copies: map[copyKey]copied{}, fixed: map[*kernel.Tile]fixed{}, written: map[*kernel.Tile]bool{}}
-		b.grid(p.Grid, sizes[i], from, to, body)
+		f.shareOut(p, i, sizes[i], counts[i], share, workers, claimed, func(from, to value.Value) {
+			b.grid(p.Grid, sizes[i], from, to, body)
+		})
 		scratchBytes = max(scratchBytes, b.settle())
 	}
 	if squares {

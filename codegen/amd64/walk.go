@@ -21,6 +21,7 @@ const (
 	stepB       = 40
 	stepBody    = 48
 	barArrived  = 0
+	barPieces   = 8
 	barRound    = 64
 	barMain     = 128 // Claimed; Done is a line behind it
 	barSide     = 256
@@ -111,7 +112,7 @@ func (r *runner) steps(name string, beside *ir.Func) *ir.Func {
 	f.cur.Term = ir.NewCondBr(is(plan.Launch), launch, other)
 	f.cur = launch
 	if beside != nil {
-		f.launch(step, record, scratch, worker, workers)
+		f.launch(step, record, scratch, worker, workers, f.at(barrier, c64(barPieces)))
 		f.call(r.wait, barrier, workers)
 	} else {
 		f.call(r.ready, step, record, scratch, workers, barrier, counts, side, sideRecord)
@@ -170,10 +171,11 @@ func (r *runner) steps(name string, beside *ir.Func) *ir.Func {
 	return f.f
 }
 
-// launch runs the share of a worker, one of so many, of a launch's blocks.
-func (f *fn) launch(step, record, scratch, worker, workers value.Value) {
+// launch runs the share of a worker, one of so many, of a launch's blocks, and
+// what it claims of others' (pieces.go), unless claimed is null.
+func (f *fn) launch(step, record, scratch, worker, workers, claimed value.Value) {
 	word, bufs := types.NewPointer(i64), types.NewPointer(bytePtr)
-	sig := types.NewFunc(types.Void, bufs, word, word, bytePtr, i64, i64)
+	sig := types.NewFunc(types.Void, bufs, word, word, bytePtr, i64, i64, bytePtr)
 	pointer := func(off int64, t types.Type) value.Value {
 		c := ir.NewIntToPtr(f.load(i64, step, c64(off)), t)
 		f.emit(c)
@@ -182,7 +184,7 @@ func (f *fn) launch(step, record, scratch, worker, workers value.Value) {
 	rec := ir.NewBitCast(record, word)
 	f.emit(rec)
 	fn := pointer(stepFn, types.NewPointer(sig))
-	f.emit(ir.NewCall(fn, pointer(stepBufs, bufs), pointer(stepSlots, word), rec, scratch, worker, workers))
+	f.emit(ir.NewCall(fn, pointer(stepBufs, bufs), pointer(stepSlots, word), rec, scratch, worker, workers, claimed))
 }
 
 // barrier emits the function in which workers wait for each other. The last to
@@ -210,6 +212,9 @@ func (r *runner) barrier() {
 	f.cur.Term = ir.NewCondBr(f.icmp(enum.IPredEQ, rmw, f.sub(n, c64(1))), last, spin)
 	f.cur = last
 	put(arrived, c64(0), enum.AtomicOrderingMonotonic)
+	for i := range int64(plan.OpenParts) {
+		put(f.at(bar, c64(barPieces+8*i)), c64(0), enum.AtomicOrderingMonotonic)
+	}
 	put(round, f.add(now, c64(1)), enum.AtomicOrderingRelease)
 	f.ret()
 

@@ -2,6 +2,7 @@ package amd64
 
 import (
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/memc-lang/memc/ir/kernel"
@@ -116,6 +117,50 @@ kernel spread(acc: i64[37] write) ints(tag, turn) {
 					}
 					if got := kernel.Memory(apart).Int(kernel.I64, int64(i)); got != beside[i] {
 						t.Fatalf("%s, %d workers, %d turns: element %d of what ran beside is %d, want %d", m.Name, workers, n, i, got, beside[i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// Blocks that take long may be run by whoever is free: each once a launch, in both
+// parts, whatever the number of workers and of launches.
+func TestPieces(t *testing.T) {
+	ks := parse(t, `kernel grow(a: f32[40,1] write, b: f32[131,1] write) ints(turns) {
+  tile x: f32[1,1]
+  tile one: f32[1,1]
+  part grid(i: 40 step 1) {
+    x = load a[i + r, c]
+    one = map 1.0
+    for k = 0 to turns step 1 {
+      x += dot(one, one)
+    }
+    store a[i + r, c] = x
+  }
+  part grid(i: 131 step 1) {
+    x = load b[i + r, c]
+    one = map 1.0
+    for k = 0 to turns step 1 {
+      x += dot(one, one)
+    }
+    store b[i + r, c] = x
+  }
+}`)
+	const launches, turns = 50, 3
+	for _, m := range machines(t) {
+		p := compile(t, m, ks...)
+		for _, workers := range []int{1, 2, 3, 5, 7, 40} {
+			var pin runtime.Pinner
+			bufs := [][]byte{aligned(40 * 4), aligned(131 * 4)}
+			at := []uintptr{address(&pin, bufs[0]), address(&pin, bufs[1])}
+			step := plan.NativeStep{Kind: int64(plan.Launch), Fn: p.fn(t, "grow"), Bufs: address(&pin, at), Slots: address(&pin, []int64{0})}
+			p.walk(t, slices.Repeat([]plan.NativeStep{step}, launches), []int64{turns}, 1, p.Scratch["grow"], workers)
+			pin.Unpin()
+			for i, b := range bufs {
+				for j := range int64(len(b) / 4) {
+					if got := kernel.Memory(b).Float(kernel.F32, j); got != launches*turns {
+						t.Fatalf("%s, %d workers: element %d of buffer %d is %v", m.Name, workers, j, i, got)
 					}
 				}
 			}

@@ -213,10 +213,12 @@ func (p *Plan) Signature(kernel string) Signature {
 
 // In the native ABI every kernel is a function
 //
-//	void kernel(void **bufs, const int64 *slots, const int64 *record, void *scratch, int64 worker, int64 workers)
+//	void kernel(void **bufs, const int64 *slots, const int64 *record, void *scratch, int64 worker, int64 workers, int64 *pieces)
 //
 // that runs its share of the blocks: value i of the kernel's Ints is
-// record[slots[i]]. The code's one other function walks a step list:
+// record[slots[i]]. Where pieces is not null, a worker may leave some of its share of
+// the kernel's first OpenParts parts to those who are free first: they count in
+// pieces[part] what is taken. The code's one other function walks a step list:
 //
 //	void walk(const NativeStep *steps, int64 count, const int64 *records, int64 record_len, void *scratch, int64 worker, int64 workers, NativeBarrier *barrier)
 //
@@ -239,12 +241,17 @@ type NativeStep struct {
 	_     int64
 }
 
+// OpenParts is how many of a kernel's parts may be shared out while they run.
+const OpenParts = 4
+
 // NativeBarrier is the workers' meeting point: counters in cache lines of their
-// own. All zero at the start. In a Beside, workers claim launches piece by piece
-// and count what they have finished; Side is for its first step.
+// own. All zero at the start. Pieces are a launch's, and zero again behind it. In a
+// Beside, workers claim launches piece by piece and count what they have finished;
+// Side is for its first step.
 type NativeBarrier struct {
 	Arrived       int64
-	_             [7]int64
+	Pieces        [OpenParts]int64 // beside Arrived: who resets them has that line
+	_             [7 - OpenParts]int64
 	Round         int64
 	_             [7]int64
 	Claimed, Done Count
