@@ -44,9 +44,11 @@ func (j *job) quantise(v []float32) error {
 				}
 				continue
 			case e == plan.Q8:
-				for _, x := range group {
-					to[at] = byte(e.Code(x, s))
-					at += p
+				for i := 0; i < len(group); i += 4 {
+					for d, x := range group[i:min(i+4, len(group))] {
+						to[at+int64(d)] = byte(e.Code(x, s))
+					}
+					at += 4 * p
 				}
 				continue
 			}

@@ -12,45 +12,66 @@ import (
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
 
-	"github.com/memc-lang/memc/ir/elem"
 	"github.com/memc-lang/memc/ir/ints"
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
-// Products with codes of Q4 in whole numbers. The elements of the left operand
+// Products with codes in whole numbers. The elements of the left operand
 // that meet one group of codes are brought to one power of two: whole numbers of
 // 24 bits, of which those of the largest elements are exact. Their products with
-// the codes are summed exactly, in 32 bits; the sum is rounded to f32 once, and
-// added times the power and the group's scale, as quant.go does with its sums.
+// the codes are summed exactly, in 32 bits for each digit; the digits' sums become
+// one f32 (joined), which is added times the power and the group's scale, as
+// quant.go does with its sums.
 // A whole number is three digits to the base 256, each from -128 to 127, and a
-// product of four digits and four codes is one instruction.
+// product of four digits and four codes is one instruction. It wants the codes
+// without a sign: they are taken as so much larger (fixedBias).
 //
-// A row of the left operand is turned into records of 128 bytes, one a group,
-// before the columns go by. A word of codes has eight steps of k: for its even
-// steps, and then for its odd ones, a record has the four lowest digits, the four
-// of the middle, the four highest, and four bytes more. Those behind the first
-// even steps are what to add for the codes being stored plus 8, those behind the
-// first odd ones the exponent.
+// A row of the left operand is turned into records, one a group, before the columns
+// go by. A record has 16 bytes for every four steps of k: their lowest digits, those
+// of the middle, the highest, and four bytes more, of which the first in a record are
+// what to add to the digits' sums for the codes being larger, and the next the power's
+// exponent. The order of the steps is that in which instructions take codes from
+// words: of Q8 one word after the other, of Q4 the even steps of a word and then the
+// odd ones.
 
 const (
 	fixedDigits  = 3
-	fixedSteps   = 8 // of k in a word of codes
-	fixedHalf    = 16
-	fixedOffset  = 12
-	fixedPower   = fixedHalf + fixedOffset
-	fixedRecord  = 128
-	fixedMargin  = 1.004 // keeps the highest digit below 128: at least 2^23 / 0x7f7f7f
-	fixedAhead   = 8     // groups of codes that are fetched before their use
-	fixedLargest = 22    // the largest element's exponent, brought up to this, gives its whole number
+	fixedSteps   = 4 // of k, for which an instruction multiplies
+	fixedBytes   = 16
+	fixedMore    = 12      // the four bytes more
+	fixedMargin  = 1.004   // keeps the highest digit below 128: at least 2^23 / 0x7f7f7f
+	fixedAhead   = 4 << 10 // bytes of a panel that are fetched before their use
+	fixedLargest = 22      // the largest element's exponent, brought up to this, gives its whole number
 )
 
-// fixedShapes are the register tiles of such products, as Machine.Coded.
-var fixedShapes = []Shape{{4, 2}, {2, 4}, {1, 4}}
+// fixedBias is what codes are larger by where they are multiplied.
+func fixedBias(e kernel.Elem) int64 {
+	if e == kernel.Q4 {
+		return 8 // as they are stored
+	}
+	return 128
+}
+
+// fixedOffsets is how many of a record's words more are offsets: of Q4, whose sums
+// fit 32 bits with all their digits, one serves all three. The power is the next.
+func fixedOffsets(e kernel.Elem) int64 {
+	if e == kernel.Q4 {
+		return 1
+	}
+	return fixedDigits
+}
+
+// fixedRecord is the bytes of a record.
+func fixedRecord(e kernel.Elem) int64 { return int64(e.Group()) / fixedSteps * fixedBytes }
+
+// fixedShapes are the register tiles of such products, as Machine.Coded. One row
+// goes by four panels side by side: from so many places memory is read fastest.
+var fixedShapes = []Shape{{4, 2}, {2, 4}, {1, 8}}
 
 var bytes64 = types.NewVector(4*lanes, i8)
 
 // fixes reports whether products with codes of a type run in whole numbers.
-func (m Machine) fixes(e kernel.Elem) bool { return e == kernel.Q4 && m.Bytes != "" }
+func (m Machine) fixes(e kernel.Elem) bool { return e.Quantised() && m.Bytes != "" }
 
 // with is the machine with the features that only some kernels need.
 func (m Machine) with(ks []*kernel.Kernel) Machine {
@@ -62,12 +83,6 @@ func (m Machine) with(ks []*kernel.Kernel) Machine {
 		}
 	}
 	return m
-}
-
-// fixedBytes is what a row of k elements takes in records.
-func fixedBytes(k int64) int64 {
-	g := int64(elem.Q4.Group())
-	return (k + g - 1) / g * fixedRecord
 }
 
 // as reads a vector's bits as another type.
@@ -83,16 +98,18 @@ type fixed struct {
 	row int64 // bytes between rows
 }
 
-// fix turns the left operand into records, in scratch memory for a time.
-func (b *block) fix(t *kernel.Tile, trans bool, alive span) fixed {
+// fix turns the left operand of a product with codes of a type into records, in
+// scratch memory for a time.
+func (b *block) fix(t *kernel.Tile, e kernel.Elem, trans bool, alive span) fixed {
 	p := b.place(t)
 	a, m, k, rows, depth := left{p.ptr, p.row, p.col}, t.Rows, t.Cols, b.rows, b.cols
 	if trans {
 		a.row, a.step, m, k, rows, depth = a.step, a.row, k, m, depth, rows
 	}
-	to := fixed{row: fixedBytes(int64(k))}
+	group := int64(e.Group())
+	to := fixed{row: (int64(k) + group - 1) / group * fixedRecord(e)}
 	to.ptr = b.near(int64(m)*to.row, alive)
-	line, one, n := b.near(2*lanes*4, span{b.pos, b.pos}), b.fixRow(), depth(t)
+	line, one, n := b.near(group*4, span{b.pos, b.pos}), b.fixRow(e), depth(t)
 	b.count(c64(0), rows(t), 1, func(r value.Value) {
 		b.call(one, b.at(a.ptr, b.mul(r, c64(a.row))), c64(a.step), n, line, b.at(to.ptr, b.mul(r, c64(to.row))))
 	})
@@ -102,16 +119,18 @@ func (b *block) fix(t *kernel.Tile, trans bool, alive span) fixed {
 // fixAhead turns the left operands of products in a loop into records before the
 // loop, where the loop does not change them. What it gives forgets them.
 func (b *block) fixAhead(loop *kernel.For) (forget func()) {
-	coded := map[*kernel.Tile]bool{}
+	coded := map[*kernel.Tile]kernel.Elem{}
 	var tiles []*kernel.Tile
 	statements(loop.Body, func(s kernel.Stmt) {
 		switch s := s.(type) {
 		case *kernel.Load:
-			coded[s.Dst] = b.machine.fixes(s.Buf.Elem) && s.Buf.Panel > 0
+			if b.machine.fixes(s.Buf.Elem) && s.Buf.Panel > 0 {
+				coded[s.Dst] = s.Buf.Elem
+			}
 		case *kernel.Dot:
 			t, r, trans, _ := operands(s)
-			if coded[r] && b.written[t] && b.fixed[t].ptr == nil && b.inScope(t.ValidRows) && b.inScope(t.ValidCols) && !writes(loop.Body, t) {
-				b.fixed[t] = b.fix(t, trans, b.rest)
+			if e, ok := coded[r]; ok && b.written[t] && b.fixed[t].ptr == nil && b.inScope(t.ValidRows) && b.inScope(t.ValidCols) && !writes(loop.Body, t) {
+				b.fixed[t] = b.fix(t, e, trans, b.rest)
 				tiles = append(tiles, t)
 			}
 		}
@@ -126,8 +145,8 @@ func (b *block) fixAhead(loop *kernel.For) (forget func()) {
 // fixRow is the function that turns one row into records:
 //
 //	fix(a, bytes between its columns, k, room for a group, records)
-func (m *module) fixRow() *ir.Func {
-	const name = "memc.fix"
+func (m *module) fixRow(e kernel.Elem) *ir.Func {
+	name := "memc.fix." + e.String()
 	if f := m.decls[name]; f != nil {
 		return f
 	}
@@ -135,18 +154,23 @@ func (m *module) fixRow() *ir.Func {
 	f := m.newFunc(name, types.Void, a, step, depth, line, to)
 	f.private()
 	m.decls[name] = f.f
-	group := int64(elem.Q4.Group())
+	group := int64(e.Group())
+	strips := group / lanes
 	f.count(c64(0), depth, group, func(k value.Value) {
 		n := f.smin(f.sub(depth, k), c64(group))
 		from := f.at(a, f.mul(k, step))
 		adjacent := f.bin(and, f.icmp(predicate[ints.Eq], step, c64(4)), f.icmp(predicate[ints.Eq], n, c64(group)))
 		f.when(f.bin(xor, adjacent, constant.True), func() {
-			f.store(vnum(0), line, c64(0))
-			f.store(vnum(0), line, c64(lanes*4))
+			for i := range strips {
+				f.store(vnum(0), line, c64(i*lanes*4))
+			}
 			f.count(c64(0), n, 1, func(i value.Value) { f.store(f.load(f32, from, f.mul(i, step)), line, f.mul(i, c64(4))) })
 		})
 		from = f.choose(adjacent, from, line)
-		x := [2]value.Value{f.load(vf32, from, c64(0)), f.load(vf32, from, c64(lanes*4))}
+		x := make([]value.Value, strips)
+		for i := range x {
+			x[i] = f.load(vf32, from, c64(int64(i)*lanes*4))
+		}
 		// The bits of magnitudes are ordered as they are, with NaN on top.
 		var most value.Value
 		for i := range x {
@@ -164,21 +188,36 @@ func (m *module) fixRow() *ir.Func {
 		// Denormal numbers have the exponent of the least others.
 		exponent := f.smax(f.bin(lshr, f.bits(f.bin(fmul, most, vnum(fixedMargin))), vint(v32, 23)), vint(v32, 1))
 		up := f.convert(sitofp, f.sub(vint(v32, fixedLargest+127), exponent), f32)
-		var sum value.Value = vint(v32, 0)
-		record := f.at(to, f.mul(f.bin(lshr, k, c64(5)), c64(fixedRecord)))
+		var sums [fixedDigits]value.Value // of Q4 the first is the whole numbers'
+		for i := range sums {
+			sums[i] = vint(v32, 0)
+		}
+		record := f.at(to, f.mul(f.bin(udiv, k, c64(group)), c64(fixedRecord(e))))
 		for i := range x {
-			x := f.shuffle(x[i], x[i], func(l int) int { return l/8*8 + l%4*2 + l/4%2 })
+			x := x[i]
+			if e == kernel.Q4 {
+				x = f.shuffle(x, x, func(l int) int { return l/8*8 + l%4*2 + l/4%2 })
+			}
 			whole := f.intrinsic("llvm.x86.avx512.mask.cvtps2dq.512", v32, f.scaled(x, up), vint(v32, 0), mask16, c32(4))
-			sum = f.add(sum, whole)
 			digits := f.bin(xor, f.add(whole, vint(v32, 0x808080)), vint(v32, 0x808080))
+			if e == kernel.Q4 {
+				sums[0] = f.add(sums[0], whole)
+			} else {
+				for d := range sums {
+					sums[d] = f.add(sums[d], f.bin(ashr, f.bin(shl, digits, vint(v32, int64(24-8*d))), vint(v32, 24)))
+				}
+			}
 			f.store(f.pick(f.as(digits, bytes64), func(at int) int { return at/16*16 + at%4*4 + at/4%4 }), record, c64(int64(i)*4*lanes))
 		}
-		for d := 1; d < lanes; d *= 2 {
-			sum = f.add(sum, f.shuffle(sum, sum, func(l int) int { return l ^ d }))
+		for i := range fixedOffsets(e) {
+			sum := sums[i]
+			for d := 1; d < lanes; d *= 2 {
+				sum = f.add(sum, f.shuffle(sum, sum, func(l int) int { return l ^ d }))
+			}
+			f.store(f.mul(f.lane(sum, 0), c32(-fixedBias(e))), record, c64(i*fixedBytes+fixedMore))
 		}
-		f.store(f.bin(shl, f.sub(c32(0), f.lane(sum, 0)), c32(3)), record, c64(fixedOffset))
 		finite := f.fcmp(enum.FPredOLE, most, vnum(math.MaxFloat32))
-		f.store(f.lane(f.choose(finite, f.bin(fsub, vnum(0), up), f.float(vint(v32, 0x7fc00000))), 0), record, c64(fixedPower))
+		f.store(f.lane(f.choose(finite, f.bin(fsub, vnum(0), up), f.float(vint(v32, 0x7fc00000))), 0), record, c64(fixedOffsets(e)*fixedBytes+fixedMore))
 	})
 	f.ret()
 	return f.f
@@ -244,7 +283,8 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 	m.quantMicros[key] = f.f
 	rows, vecs := key.Rows, key.Vecs
 	group := int64(key.elem.Group())
-	word := key.perPanel * codedOf(key.elem).bytes
+	word, perWord := key.perPanel*wordBytes, codedOf(key.elem).steps
+	record, offsets := fixedRecord(key.elem), fixedOffsets(key.elem)
 	scaleAt, codeAt := make([]value.Value, vecs), make([]value.Value, vecs)
 	for v := range vecs {
 		scale, code := key.spread(int64(v))
@@ -258,28 +298,35 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 	// begin gives the sums of a group before its first word, by row, vector and digit.
 	begin := func(a value.Value) (sums []value.Value) {
 		for r := range rows {
-			offset := f.splat(f.load(i32, a, f.add(starts[r], c64(fixedOffset))))
+			first := [fixedDigits]value.Value{vint(v32, 0), vint(v32, 0), vint(v32, 0)}
+			for i := range offsets {
+				first[i] = f.splat(f.load(i32, a, f.add(starts[r], c64(i*fixedBytes+fixedMore))))
+			}
 			for range vecs {
-				sums = append(sums, offset, vint(v32, 0), vint(v32, 0))
+				sums = append(sums, first[:]...)
 			}
 		}
 		return sums
 	}
 	add := func(a, b value.Value, sums []value.Value) []value.Value {
 		next := append([]value.Value{}, sums...)
-		halves := make([][2]value.Value, vecs)
+		parts := make([][]value.Value, vecs) // codes of four steps each
 		for v := range vecs {
 			codes := f.load(v32, b, codeAt[v])
-			low := vint(v32, 0x0f0f0f0f)
-			halves[v] = [2]value.Value{f.bin(and, codes, low), f.bin(and, f.bin(lshr, codes, vint(v32, 4)), low)}
+			if key.elem == kernel.Q4 {
+				low := vint(v32, 0x0f0f0f0f)
+				parts[v] = []value.Value{f.bin(and, codes, low), f.bin(and, f.bin(lshr, codes, vint(v32, 4)), low)}
+			} else {
+				parts[v] = []value.Value{f.bin(xor, codes, vint(v32, -0x7f7f7f80))}
+			}
 		}
 		for r := range rows {
 			for digit := range fixedDigits {
-				for half := range 2 {
-					x := f.splat(f.load(i32, a, f.add(starts[r], c64(int64(half*fixedHalf+digit*4)))))
+				for part := range perWord / fixedSteps {
+					x := f.splat(f.load(i32, a, f.add(starts[r], c64(part*fixedBytes+int64(digit)*4))))
 					for v := range vecs {
 						i := (r*vecs+v)*fixedDigits + digit
-						next[i] = f.intrinsic("llvm.x86.avx512.vpdpbusd.512", v32, next[i], halves[v][half], x)
+						next[i] = f.intrinsic("llvm.x86.avx512.vpdpbusd.512", v32, next[i], parts[v][part], x)
 					}
 				}
 			}
@@ -290,42 +337,54 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 		for v := range vecs {
 			scale := f.widened(f.load(v16, s, scaleAt[v]))
 			for r := range rows {
-				d := sums[(r*vecs+v)*fixedDigits:]
-				whole := f.add(f.bin(shl, f.add(f.bin(shl, d[2], vint(v32, 8)), d[1]), vint(v32, 8)), d[0])
-				power := f.splat(f.load(f32, a, f.add(starts[r], c64(fixedPower))))
+				whole := f.joined(key.elem, sums[(r*vecs+v)*fixedDigits:])
+				power := f.splat(f.load(f32, a, f.add(starts[r], c64(offsets*fixedBytes+fixedMore))))
 				off := f.add(ends[r], c64(int64(v)*lanes*4))
-				f.store(f.fma(f.scaled(f.convert(sitofp, whole, f32), power), scale, f.load(vf32, dst, off)), dst, off)
+				f.store(f.fma(f.scaled(whole, power), scale, f.load(vf32, dst, off)), dst, off)
 			}
 		}
 	}
 	whole, _ := f.floorDivConst(depth, group, true, false)
-	ahead := f.ahead(key, panel, whole, fixedAhead)
+	ahead := f.ahead(key, panel, whole, fixedAhead/key.blockBytes()+1)
 	out := f.loop(c64(0), whole, 1, []value.Value{pa, ps, pb}, func(g value.Value, c []value.Value) []value.Value {
 		a, s, b := c[0], c[1], c[2]
 		fetch := f.at(s, ahead(g))
-		for v := int64(0); v < int64(vecs); v += key.perPanel {
-			for line := int64(0); line < key.blockBytes(); line += 64 {
-				f.prefetch(fetch, f.add(scaleAt[v], c64(line)))
+		sums, line, words := begin(a), int64(0), group/perWord
+		for w := range words {
+			// Evenly: the processor has room for few lines on their way.
+			for ; line*words < (w+1)*key.blockBytes(); line += 64 {
+				for v := int64(0); v < int64(vecs); v += key.perPanel {
+					f.prefetch(fetch, f.add(scaleAt[v], c64(line)))
+				}
 			}
-		}
-		sums := begin(a)
-		for w := range group / fixedSteps {
-			sums = add(f.at(a, c64(w*2*fixedHalf)), f.at(b, c64(w*word)), sums)
+			sums = add(f.at(a, c64(w*perWord/fixedSteps*fixedBytes)), f.at(b, c64(w*word)), sums)
 		}
 		finish(a, s, sums)
-		return []value.Value{f.at(a, c64(fixedRecord)), f.at(s, c64(key.blockBytes())), f.at(b, c64(key.blockBytes()))}
+		return []value.Value{f.at(a, c64(record)), f.at(s, c64(key.blockBytes())), f.at(b, c64(key.blockBytes()))}
 	})
 	// The last group may have fewer words: what lies behind them is no code.
 	left := f.sub(depth, f.mul(whole, c64(group)))
 	f.when(f.icmp(predicate[ints.Lt], c64(0), left), func() {
-		words, _ := f.floorDivConst(f.add(left, c64(fixedSteps-1)), fixedSteps, true, false)
+		words, _ := f.floorDivConst(f.add(left, c64(perWord-1)), perWord, true, false)
 		sums := f.loop(c64(0), words, 1, begin(out[0]), func(w value.Value, sums []value.Value) []value.Value {
-			return add(f.at(out[0], f.mul(w, c64(2*fixedHalf))), f.at(out[2], f.mul(w, c64(word))), sums)
+			return add(f.at(out[0], f.mul(w, c64(perWord/fixedSteps*fixedBytes))), f.at(out[2], f.mul(w, c64(word))), sums)
 		})
 		finish(out[0], out[1], sums)
 	})
 	f.ret()
 	return f.f
+}
+
+// joined is the f32 that three digits' sums of a group make: of Q4 their exact sum,
+// rounded; of Q8, whose sum is wider than 32 bits, that of the lower two, rounded,
+// plus the highest, rounded again.
+func (f *fn) joined(e kernel.Elem, digits []value.Value) value.Value {
+	up := func(v value.Value) value.Value { return f.bin(shl, v, vint(v32, 8)) }
+	if e == kernel.Q4 {
+		return f.convert(sitofp, f.add(up(f.add(up(digits[2]), digits[1])), digits[0]), f32)
+	}
+	low := f.convert(sitofp, f.add(up(digits[1]), digits[0]), f32)
+	return f.fma(f.convert(sitofp, digits[2], f32), vnum(1<<16), low)
 }
 
 // clear sets a product's result to 0.

@@ -34,7 +34,7 @@ type Machine struct {
 	Micro    []Shape  // register tiles of a product, most rows first, ending with 1 row
 	Coded    []Shape  // register tiles of a product with a quantised operand for few rows, as Micro
 	Scale    bool     // has vscalefps
-	Bytes    string   // the feature that is vpdpbusd for 16 lanes, which products with codes of Q4 need; "": they do without
+	Bytes    string   // the feature that is vpdpbusd for 16 lanes, which products with codes then use; "": they do without
 	Squares  bool     // has matrix tiles, for products that may use them
 }
 

@@ -29,30 +29,38 @@ const pieceK = 256
 // quantAhead is how many groups of a panel are fetched before their use.
 const quantAhead = 2
 
-var (
-	v8  = types.NewVector(lanes, i8)
-	vi4 = [2]types.Type{v8, v32} // 16 columns of Q8 and Q4 in memory: codes, words
-)
+var v8 = types.NewVector(lanes, i8)
 
-// coded is how codes lie in memory: the bytes of 16 columns, and how many steps
-// of k they hold.
+// wordBytes is what the words of 16 columns of codes take.
+const wordBytes = 4 * lanes
+
+// coded is how codes lie in memory: in vectors of words, or as f32, and how many
+// steps of k a vector holds.
 type coded struct {
 	elem   kernel.Elem
 	vector types.Type
-	bytes  int64
 	steps  int64
 }
 
 func codedOf(e kernel.Elem) coded {
 	if e == kernel.Q4 {
-		return coded{e, vi4[1], 4 * lanes, 8}
+		return coded{e, v32, 8}
 	}
-	return coded{e, vi4[0], lanes, 1}
+	return coded{e, v32, 4}
 }
 
 // digitBase is the power of two that a digit is added to where it is read as the
 // f32 whose last bits it is, for digits 2, 3 and 4 of a word.
 var digitBase = [3]float32{1 << 15, 1 << 11, 1 << 7}
+
+// from is where to read the vector for step d, seen from the words that have it. A
+// code of Q8 is wanted at its word's end, and so the word is read that ends there.
+func (q coded) from(d int64) int64 {
+	if q.elem == kernel.Q8 {
+		return d - (q.steps - 1)
+	}
+	return 0
+}
 
 // quantum is step d of 16 columns of codes, as f32.
 func (f *fn) quantum(q coded, v value.Value, d int64) value.Value {
@@ -60,7 +68,7 @@ func (f *fn) quantum(q coded, v value.Value, d int64) value.Value {
 	case q.elem == kernel.F32:
 		return v
 	case q.elem == kernel.Q8:
-		return f.convert(sitofp, f.convert(sext, v, i32), f32)
+		return f.convert(sitofp, f.bin(ashr, v, vint(v32, 24)), f32)
 	}
 	// A digit becomes an f32 without a conversion: it is or-ed to the last bits of
 	// a power of two, which is then taken away.
@@ -76,11 +84,11 @@ func (f *fn) quantum(q coded, v value.Value, d int64) value.Value {
 	return f.bin(fsub, f.float(x), vnum(base+8))
 }
 
-// quantumAt is quantum for a digit that stands up bits from the lowest of its
+// quantumAt is quantum for a code that stands up bits from the lowest of its
 // word.
 func (f *fn) quantumAt(q coded, v, up value.Value) value.Value {
-	if q.steps == 1 {
-		return f.quantum(q, v, 0)
+	if q.elem == kernel.Q8 {
+		return f.convert(sitofp, f.bin(ashr, f.bin(shl, v, f.sub(vint(v32, 24), up)), vint(v32, 24)), f32)
 	}
 	digit := f.sub(f.bin(and, f.bin(lshr, v, up), vint(v32, 15)), vint(v32, 8))
 	return f.convert(sitofp, digit, f32)
@@ -98,7 +106,7 @@ type quantKey struct {
 // scales, and its codes.
 func (k quantKey) spread(v int64) (scale, code int64) {
 	in := v % k.perPanel
-	return in * lanes * elem.ScaleBytes, in * codedOf(k.elem).bytes
+	return in * lanes * elem.ScaleBytes, in * wordBytes
 }
 
 // codesAt is the distance of a block's codes from its scales.
@@ -112,7 +120,7 @@ func (b *block) quantised(t *kernel.Tile, trans bool, a left, r right, depth val
 	if b.machine.fixes(r.elem) {
 		x := b.fixed[t]
 		if x.ptr == nil {
-			x = b.fix(t, trans, span{b.pos, b.pos})
+			x = b.fix(t, r.elem, trans, span{b.pos, b.pos})
 		}
 		b.call(b.fixedProduct(quantKey{elem: r.elem, perPanel: r.perPanel}), x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(acc))
 		return
@@ -238,11 +246,11 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 	dst, dstRow := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64)
 	name := fmt.Sprintf("memc.dot%dx%d.%s.%d", key.Rows, key.Vecs*lanes, key.elem, key.perPanel*lanes)
 	q, group := codedOf(key.elem), int64(key.elem.Group())
-	word, block := key.perPanel*q.bytes, key.blockBytes() // bytes between words, and between groups
-	turn := int64(8)                                      // steps of k in a turn of the loop
+	word, block := key.perPanel*wordBytes, key.blockBytes() // bytes between words, and between groups
+	turn := int64(8)                                        // steps of k in a turn of the loop
 	if key.spelled {
 		name += ".spelled"
-		q = coded{kernel.F32, vf32, lanes * 4, 1}
+		q = coded{kernel.F32, vf32, 1}
 		word, block, turn = 2*lanes*4, group*2*lanes*4, 1
 	}
 	f := m.newFunc(name, types.Void, pa, aRow, aStep, ps, pb, panel, depth, dst, dstRow)
@@ -310,8 +318,8 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 			var codes []value.Value
 			for d := range turn {
 				digit := d % q.steps
-				if digit == 0 {
-					codes = load(f.at(b, c64(d/q.steps*word)))
+				if digit == 0 || q.from(digit) != q.from(0) {
+					codes = load(f.at(b, c64(d/q.steps*word+q.from(digit))))
 				}
 				sums = multiply(a, sums, func(v int) value.Value { return f.quantum(q, codes[v], digit) })
 				a = f.at(a, aStep)
@@ -325,7 +333,7 @@ func (m *module) quantMicro(key quantKey) *ir.Func {
 				at := f.sub(k, done)
 				w, _ := f.floorDivConst(at, q.steps, true, false)
 				codes := load(f.at(in[0], f.mul(w, c64(word))))
-				up := f.splat(f.convert(trunc, f.mul(at, c64(4)), i32))
+				up := f.splat(f.convert(trunc, f.mul(f.bin(and, at, c64(q.steps-1)), c64(32/q.steps)), i32))
 				next := multiply(c[0], c[1:], func(v int) value.Value { return f.quantumAt(q, codes[v], up) })
 				return append([]value.Value{f.at(c[0], aStep)}, next...)
 			})[1:]
@@ -377,8 +385,9 @@ func (m *module) spell(key quantKey) *ir.Func {
 				// Steps of a word that no row has are written too: there is room.
 				f.count(c64(0), f.smin(f.sub(n, k), c64(group)), q.steps, func(i value.Value) {
 					w, _ := f.floorDivConst(i, q.steps, true, false)
-					codes := f.load(q.vector, block, f.add(f.mul(w, c64(key.perPanel*q.bytes)), c64(key.codesAt()+codeAt)))
+					word := f.add(f.mul(w, c64(key.perPanel*wordBytes)), c64(key.codesAt()+codeAt))
 					for d := range q.steps {
+						codes := f.load(q.vector, block, f.add(word, c64(q.from(d))))
 						f.store(f.quantum(q, codes, d), out, f.mul(f.add(i, c64(d)), c64(row)))
 					}
 				})
@@ -389,7 +398,8 @@ func (m *module) spell(key quantKey) *ir.Func {
 	return f.f
 }
 
-// codes is where an element of a quantised buffer lies, in bytes and bits.
+// codes is where an element of a quantised buffer lies, in bytes and bits: its
+// code, or the word whose bits are its code from shift on.
 type codes struct{ code, scale, shift *ints.Expr }
 
 func (b *block) codes(buf *kernel.Buf, idx []*ints.Expr) (c codes, ok bool) {
@@ -429,8 +439,12 @@ func (b *block) loadQuantised(s *kernel.Load) {
 	d := b.place(t)
 	q := codedOf(buf.Elem)
 	nd := len(buf.Dims)
-	// Sixteen codes are adjacent along n in a panel, and along k in a row.
+	// Sixteen words are adjacent along n in a panel, and codes of Q8 along k in a row.
 	panels := buf.Panel > 0 && s.Gather == nil && b.adjacent(buf, s.Idx, kernel.Col)
+	if panels && buf.Elem == kernel.Q8 { // where the word begins, of whose bytes a code is one
+		in := ints.Rem(s.Idx[nd-1], ints.C(4))
+		c.code, c.shift = ints.Minus(c.code, in), ints.Times(in, ints.C(8))
+	}
 	along := buf.Panel == 0 && s.Gather == nil && buf.Elem == kernel.Q8 && nd > 0 && ints.Equal(s.Idx[nd-1], ints.V(kernel.Col)) && t.Cols > 1
 	n := b.cols(t)
 	b.eachRow(t, func(r value.Value) {
@@ -446,15 +460,16 @@ func (b *block) loadQuantised(s *kernel.Load) {
 			}
 			b.eachStrip(n, func(col value.Value) {
 				b.bind(kernel.Col, col, ints.Range{Lo: 0, Hi: int64(t.Cols)}, lanes, func() {
-					codes := b.load(q.vector, b.bufs[buf], b.int(c.code))
-					var scale value.Value
+					var x, scale value.Value
 					if panels {
+						up := b.splat(b.convert(trunc, b.int(c.shift), i32))
+						x = b.quantumAt(q, b.load(q.vector, b.bufs[buf], b.int(c.code)), up)
 						scale = b.widened(b.load(v16, b.bufs[buf], b.int(c.scale)))
 					} else {
+						x = b.convert(sitofp, b.convert(sext, b.load(v8, b.bufs[buf], b.int(c.code)), i32), f32)
 						scale = b.splat(b.widened(b.load(i16, b.bufs[buf], b.int(c.scale))))
 					}
-					up := b.splat(b.convert(trunc, b.int(c.shift), i32))
-					b.store(b.bin(fmul, b.quantumAt(q, codes, up), scale), row, b.mul(col, c64(d.col)))
+					b.store(b.bin(fmul, x, scale), row, b.mul(col, c64(d.col)))
 				})
 			})
 		})
@@ -529,7 +544,9 @@ func (b *block) storeQuantised(s *kernel.Store) {
 					}
 					b.store(code, line, c64(0))
 					b.count(c64(0), c64(left), 1, func(l value.Value) {
-						b.store(b.load(i8, line, l), to, b.mul(b.add(l, c64(int64(i)*lanes)), c64(step)))
+						k := b.add(l, c64(int64(i)*lanes))
+						word, in := b.bin(and, k, c64(-4)), b.bin(and, k, c64(3))
+						b.store(b.load(i8, line, l), to, b.add(b.mul(word, c64(step)), in))
 					})
 				}
 			})

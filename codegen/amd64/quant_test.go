@@ -70,7 +70,7 @@ func fused(x, y, z float32) float32 {
 	return float32(s)
 }
 
-// wholeNumbers is what a product with codes of Q4 makes of the elements that meet
+// wholeNumbers is what a product with codes makes of the elements that meet
 // one group of them: whole numbers times 2^-up.
 func wholeNumbers(x []float32) (whole []int64, up int) {
 	most := float32(0)
@@ -82,6 +82,15 @@ func wholeNumbers(x []float32) (whole []int64, up int) {
 		whole = append(whole, int64(math.RoundToEven(math.Ldexp(float64(x), up))))
 	}
 	return whole, up
+}
+
+// joinedDigits is the f32 that a sum in whole numbers becomes; lower is the part of
+// it that the lower two digits have.
+func joinedDigits(e kernel.Elem, exact, lower int64) float32 {
+	if e == kernel.Q4 {
+		return float32(exact)
+	}
+	return fused(float32((exact-lower)>>16), 1<<16, float32(lower))
 }
 
 // byGroups computes the product as its order of sums is defined: each group's in a
@@ -98,7 +107,7 @@ func byGroups(k *kernel.Kernel, ms []kernel.Memory, add, whole bool) {
 			for from := 0; from < w.Dims[1]; from += w.Elem.Group() {
 				var part, scale float32
 				var xs []float32
-				exact, end := int64(0), min(from+w.Elem.Group(), w.Dims[1])
+				exact, lower, end := int64(0), int64(0), min(from+w.Elem.Group(), w.Dims[1])
 				for i := from; i < end; i++ {
 					xs = append(xs, float32(ms[0].Float(kernel.F32, m*int64(w.Dims[1])+int64(i))))
 				}
@@ -112,9 +121,10 @@ func byGroups(k *kernel.Kernel, ms []kernel.Memory, add, whole bool) {
 					}
 					part = fused(xs[i-from], code, part)
 					exact += ns[i-from] * int64(code)
+					lower += int64(int16(ns[i-from]+0x80)-0x80) * int64(code)
 				}
 				if whole {
-					part = float32(math.Ldexp(float64(float32(exact)), -up))
+					part = float32(math.Ldexp(float64(joinedDigits(w.Elem, exact, lower)), -up))
 				}
 				for _, x := range xs {
 					if whole && x-x != 0 {
@@ -207,7 +217,7 @@ func TestQuantisedProducts(t *testing.T) {
 
 // Code says that it needs instructions for bytes only where it has them.
 func TestFeatures(t *testing.T) {
-	for e, want := range map[kernel.Elem]bool{kernel.Q4: true, kernel.Q8: false, kernel.BF16: false} {
+	for e, want := range map[kernel.Elem]bool{kernel.Q4: true, kernel.Q8: true, kernel.BF16: false} {
 		k := quantisedProduct(e, 1, 64, 32, 32, false)
 		b, err := Compile(t.Context(), []*kernel.Kernel{k}, AVX512, nil)
 		if err != nil {

@@ -13,10 +13,10 @@ import "math"
 //
 // In memory the last two dimensions [n, k] are one matrix in panels of P rows (P
 // = 1 where the buffer has no panels), each group of a panel as a block: the
-// scales of its P rows, then the codes, those of one k adjacent. A code of Q8 is
-// a byte, and an odd one at a row's end is followed by another. Eight codes of Q4 that follow each other along k are, each plus 8, the
-// digits of a 32-bit word, lowest first. Matrices begin at multiples of
-// 64 bytes.
+// scales of its P rows, then the codes in words of 32 bits, those of the same ks
+// adjacent. A word of Q8 is four codes that follow each other along k, one a byte;
+// a word of Q4 is eight, each plus 8, as digits, lowest first. Matrices begin at
+// multiples of 64 bytes.
 //
 // In panels of 8 whose rows are whole groups (Lanes), the codes of a row are
 // adjacent instead, in the order in which the lanes of a tensor core's fragment take
@@ -50,7 +50,7 @@ func (t Type) CodeBytes(k int64) int64 {
 	if t == Q4 {
 		return (k + 7) / 8 * 4
 	}
-	return (k + 1) &^ 1
+	return (k + 3) &^ 3
 }
 
 // ScaleBytes is the number of bytes of a scale.
@@ -95,7 +95,7 @@ func (t Type) Place(n, k, ks int64, panel int) (code, scale int64, shift uint) {
 	if t == Q4 {
 		return block + p*ScaleBytes + (k%g/8*p+n%p)*4, scale, uint(k%8) * 4
 	}
-	return block + p*ScaleBytes + k%g*p + n%p, scale, 0
+	return block + p*ScaleBytes + (k%g/4*p+n%p)*4 + k%4, scale, 0
 }
 
 // inLanes is where code k of a group lies among its row's, and in a word of Q4.

@@ -62,7 +62,11 @@ func (b *Buf) Codes(idx []*ints.Expr) (code, scale, shift *ints.Expr) {
 		word := ints.Plus(ints.Times(ints.Quo(ints.Rem(k, ints.C(g)), ints.C(8)), ints.C(p)), in)
 		return ints.Plus(at, ints.Times(word, ints.C(4))), scale, ints.Times(ints.Rem(k, ints.C(8)), ints.C(4))
 	}
-	return ints.Plus(at, ints.Plus(ints.Times(ints.Rem(k, ints.C(g)), ints.C(p)), in)), scale, ints.C(0)
+	if p == 1 {
+		return ints.Plus(at, ints.Rem(k, ints.C(g))), scale, ints.C(0)
+	}
+	word := ints.Plus(ints.Times(ints.Quo(ints.Rem(k, ints.C(g)), ints.C(4)), ints.C(p)), in)
+	return ints.Plus(at, ints.Plus(ints.Times(word, ints.C(4)), ints.Rem(k, ints.C(4)))), scale, ints.C(0)
 }
 
 // quantum is where an element of a quantised buffer lies: Codes, computed.
