@@ -129,7 +129,7 @@ func TestABI(t *testing.T) {
 
 // TestFeatureNames holds that every name in use is one that cpuid knows.
 func TestFeatureNames(t *testing.T) {
-	for _, f := range []string{"avx", "avx2", "fma", "f16c", "bmi", "bmi2", "avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512bf16", "avx512fp16", "avx512vnni", "amx-bf16", "sse4.1", "sse4.2", "AVX2", "FMA3"} {
+	for _, f := range []string{"avx", "avx2", "fma", "f16c", "bmi", "bmi2", "avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512bf16", "avx512fp16", "avx512vnni", "amx-bf16", "amx-int8", "sse4.1", "sse4.2", "AVX2", "FMA3"} {
 		if feature(f) == cpuid.UNKNOWN {
 			t.Errorf("cpuid does not know %s", f)
 		}

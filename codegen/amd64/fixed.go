@@ -27,18 +27,15 @@ import (
 // without a sign: they are taken as so much larger (fixedBias).
 //
 // A row of the left operand is turned into records, one a group, before the columns
-// go by. A record has 16 bytes for every four steps of k: their lowest digits, those
-// of the middle, the highest, and four bytes more, of which the first in a record are
-// what to add to the digits' sums for the codes being larger, and the next the power's
-// exponent. The order of the steps is that in which instructions take codes from
-// words: of Q8 one word after the other, of Q4 the even steps of a word and then the
-// odd ones.
+// go by. A record of Q8 has a group's lowest digits, those of the middle, the highest,
+// and then words: what to add to each digit's sum for the codes being larger, and the
+// power's exponent. A record of Q4 has these for every four steps of k, 12 digits and a
+// word; its steps stand in the order in which instructions take codes: the even ones
+// of a word and then the odd ones.
 
 const (
 	fixedDigits  = 3
-	fixedSteps   = 4 // of k, for which an instruction multiplies
-	fixedBytes   = 16
-	fixedMore    = 12      // the four bytes more
+	fixedSteps   = 4       // of k, for which an instruction multiplies
 	fixedMargin  = 1.004   // keeps the highest digit below 128: at least 2^23 / 0x7f7f7f
 	fixedAhead   = 4 << 10 // bytes of a panel that are fetched before their use
 	fixedLargest = 22      // the largest element's exponent, brought up to this, gives its whole number
@@ -62,7 +59,22 @@ func fixedOffsets(e kernel.Elem) int64 {
 }
 
 // fixedRecord is the bytes of a record.
-func fixedRecord(e kernel.Elem) int64 { return int64(e.Group()) / fixedSteps * fixedBytes }
+func fixedRecord(e kernel.Elem) int64 { return 4 * int64(e.Group()) }
+
+// fixedDigit is where a record has a digit of four steps, and fixedWord where a word.
+func fixedDigit(e kernel.Elem, four, digit int64) int64 {
+	if e == kernel.Q4 {
+		return four*16 + digit*fixedSteps
+	}
+	return digit*int64(e.Group()) + four*fixedSteps
+}
+
+func fixedWord(e kernel.Elem, i int64) int64 {
+	if e == kernel.Q4 {
+		return i*16 + fixedDigits*fixedSteps
+	}
+	return fixedDigits*int64(e.Group()) + 4*i
+}
 
 // fixedShapes are the register tiles of such products, as Machine.Coded. One row
 // goes by four panels side by side: from so many places memory is read fastest.
@@ -73,12 +85,21 @@ var bytes64 = types.NewVector(4*lanes, i8)
 // fixes reports whether products with codes of a type run in whole numbers.
 func (m Machine) fixes(e kernel.Elem) bool { return e.Quantised() && m.Bytes != "" }
 
+// byteTiles is the feature that is tdpbssd.
+const byteTiles = "amx-int8"
+
 // with is the machine with the features that only some kernels need.
 func (m Machine) with(ks []*kernel.Kernel) Machine {
 	for _, k := range ks {
 		for _, b := range k.Bufs {
-			if m.fixes(b.Elem) && b.Panel > 0 && !slices.Contains(m.Features, m.Bytes) {
+			if !m.fixes(b.Elem) || b.Panel == 0 {
+				continue
+			}
+			if !slices.Contains(m.Features, m.Bytes) {
 				m.Features = append(slices.Clip(m.Features), m.Bytes)
+			}
+			if m.codeTiles(b.Elem) && !slices.Contains(m.Features, byteTiles) {
+				m.Features = append(slices.Clip(m.Features), byteTiles)
 			}
 		}
 	}
@@ -207,17 +228,23 @@ func (m *module) fixRow(e kernel.Elem) *ir.Func {
 					sums[d] = f.add(sums[d], f.bin(ashr, f.bin(shl, digits, vint(v32, int64(24-8*d))), vint(v32, 24)))
 				}
 			}
-			f.store(f.pick(f.as(digits, bytes64), func(at int) int { return at/16*16 + at%4*4 + at/4%4 }), record, c64(int64(i)*4*lanes))
+			if e == kernel.Q4 {
+				f.store(f.pick(f.as(digits, bytes64), func(at int) int { return at/16*16 + at%4*4 + at/4%4 }), record, c64(int64(i)*4*lanes))
+				continue
+			}
+			for d := range int64(fixedDigits) {
+				f.store(f.convert(trunc, f.bin(lshr, digits, vint(v32, 8*d)), i8), record, c64(fixedDigit(e, int64(i)*lanes/fixedSteps, d)))
+			}
 		}
 		for i := range fixedOffsets(e) {
 			sum := sums[i]
 			for d := 1; d < lanes; d *= 2 {
 				sum = f.add(sum, f.shuffle(sum, sum, func(l int) int { return l ^ d }))
 			}
-			f.store(f.mul(f.lane(sum, 0), c32(-fixedBias(e))), record, c64(i*fixedBytes+fixedMore))
+			f.store(f.mul(f.lane(sum, 0), c32(-fixedBias(e))), record, c64(fixedWord(e, i)))
 		}
 		finite := f.fcmp(enum.FPredOLE, most, vnum(math.MaxFloat32))
-		f.store(f.lane(f.choose(finite, f.bin(fsub, vnum(0), up), f.float(vint(v32, 0x7fc00000))), 0), record, c64(fixedOffsets(e)*fixedBytes+fixedMore))
+		f.store(f.lane(f.choose(finite, f.bin(fsub, vnum(0), up), f.float(vint(v32, 0x7fc00000))), 0), record, c64(fixedWord(e, fixedOffsets(e))))
 	})
 	f.ret()
 	return f.f
@@ -300,7 +327,7 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 		for r := range rows {
 			first := [fixedDigits]value.Value{vint(v32, 0), vint(v32, 0), vint(v32, 0)}
 			for i := range offsets {
-				first[i] = f.splat(f.load(i32, a, f.add(starts[r], c64(i*fixedBytes+fixedMore))))
+				first[i] = f.splat(f.load(i32, a, f.add(starts[r], c64(fixedWord(key.elem, i)))))
 			}
 			for range vecs {
 				sums = append(sums, first[:]...)
@@ -323,7 +350,7 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 		for r := range rows {
 			for digit := range fixedDigits {
 				for part := range perWord / fixedSteps {
-					x := f.splat(f.load(i32, a, f.add(starts[r], c64(part*fixedBytes+int64(digit)*4))))
+					x := f.splat(f.load(i32, a, f.add(starts[r], c64(fixedDigit(key.elem, part, int64(digit))))))
 					for v := range vecs {
 						i := (r*vecs+v)*fixedDigits + digit
 						next[i] = f.intrinsic("llvm.x86.avx512.vpdpbusd.512", v32, next[i], parts[v][part], x)
@@ -338,7 +365,7 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 			scale := f.widened(f.load(v16, s, scaleAt[v]))
 			for r := range rows {
 				whole := f.joined(key.elem, sums[(r*vecs+v)*fixedDigits:])
-				power := f.splat(f.load(f32, a, f.add(starts[r], c64(offsets*fixedBytes+fixedMore))))
+				power := f.splat(f.load(f32, a, f.add(starts[r], c64(fixedWord(key.elem, offsets)))))
 				off := f.add(ends[r], c64(int64(v)*lanes*4))
 				f.store(f.fma(f.scaled(whole, power), scale, f.load(vf32, dst, off)), dst, off)
 			}
@@ -357,7 +384,7 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 					f.prefetch(fetch, f.add(scaleAt[v], c64(line)))
 				}
 			}
-			sums = add(f.at(a, c64(w*perWord/fixedSteps*fixedBytes)), f.at(b, c64(w*word)), sums)
+			sums = add(f.at(a, c64(fixedDigit(key.elem, w*perWord/fixedSteps, 0))), f.at(b, c64(w*word)), sums)
 		}
 		finish(a, s, sums)
 		return []value.Value{f.at(a, c64(record)), f.at(s, c64(key.blockBytes())), f.at(b, c64(key.blockBytes()))}
@@ -367,7 +394,7 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 	f.when(f.icmp(predicate[ints.Lt], c64(0), left), func() {
 		words, _ := f.floorDivConst(f.add(left, c64(perWord-1)), perWord, true, false)
 		sums := f.loop(c64(0), words, 1, begin(out[0]), func(w value.Value, sums []value.Value) []value.Value {
-			return add(f.at(out[0], f.mul(w, c64(perWord/fixedSteps*fixedBytes))), f.at(out[2], f.mul(w, c64(word))), sums)
+			return add(f.at(out[0], f.mul(w, c64(fixedDigit(key.elem, perWord/fixedSteps, 0)))), f.at(out[2], f.mul(w, c64(word))), sums)
 		})
 		finish(out[0], out[1], sums)
 	})

@@ -122,7 +122,17 @@ func (b *block) quantised(t *kernel.Tile, trans bool, a left, r right, depth val
 		if x.ptr == nil {
 			x = b.fix(t, r.elem, trans, span{b.pos, b.pos})
 		}
-		b.call(b.fixedProduct(quantKey{elem: r.elem, perPanel: r.perPanel}), x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(acc))
+		key, args := quantKey{elem: r.elem, perPanel: r.perPanel}, []value.Value{x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(acc)}
+		if !b.machine.codeTiles(r.elem) || b.shape == nil {
+			b.call(b.fixedProduct(key), args...)
+			return
+		}
+		high := b.icmp(predicate[ints.Le], c64(tileRows), rows)
+		b.when(high, func() {
+			b.shaped(b.shape, c64(tileRows))
+			b.call(b.codeProduct(key), append(args, b.near(codeRoom, span{b.pos, b.pos}))...)
+		})
+		b.when(b.bin(xor, high, constant.True), func() { b.call(b.fixedProduct(key), args...) })
 		return
 	}
 	piece := b.near(pieceK*wideRow, span{b.pos, b.pos})

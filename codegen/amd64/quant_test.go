@@ -35,7 +35,7 @@ func quantisedProduct(e kernel.Elem, m, k, n, panel int, add bool) *kernel.Kerne
 		body = append(body, &kernel.Load{Dst: yt, Buf: y, Idx: []*ints.Expr{r, ints.Plus(j, c)}})
 	}
 	body = append(body,
-		&kernel.Dot{Dst: yt, A: xt, B: wt, Acc: add},
+		&kernel.Dot{Dst: yt, A: xt, B: wt, Acc: add, Group: k}, // matrix tiles may compute it
 		&kernel.Store{Buf: y, Idx: []*ints.Expr{r, ints.Plus(j, c)}, Src: yt})
 	out.Parts = []kernel.Part{{Grid: []kernel.Axis{{Var: "j", Extent: ints.C(int64(n)), Step: cols}}, Body: body}}
 	return out
@@ -187,7 +187,7 @@ func TestQuantisedProducts(t *testing.T) {
 		ks = append(ks,
 			quantisedProduct(e, 1, 64, 32, 32, false), quantisedProduct(e, 1, 63, 31, 16, true), quantisedProduct(e, 33, 300, 17, 16, false),
 			quantisedProduct(e, 1, 31, 129, 32, false), quantisedProduct(e, 15, 513, 33, 32, true), quantisedProduct(e, 3, 1, 1, 32, false),
-			quantisedProduct(e, 7, 1024, 256, 32, false))
+			quantisedProduct(e, 7, 1024, 256, 32, false), quantisedProduct(e, 16, 64, 16, 16, false), quantisedProduct(e, 35, 200, 40, 32, true))
 	}
 	for _, m := range machines(t) {
 		p := compile(t, m, ks...)
@@ -232,6 +232,12 @@ func TestFeatures(t *testing.T) {
 		}
 		if slices.Contains(AVX512.Features, "avx512vnni") {
 			t.Error("one program's features have become the target's")
+		}
+		if asm, err = Assembly(t.Context(), []*kernel.Kernel{k}, AMX); err != nil {
+			t.Fatal(err)
+		}
+		if tiles := AMX.with([]*kernel.Kernel{k}).Features; slices.Contains(tiles, byteTiles) != (e == kernel.Q8) || strings.Contains(asm, "tdpbssd") != (e == kernel.Q8) {
+			t.Errorf("%s on matrix tiles needs %v", e, tiles)
 		}
 	}
 }

@@ -119,7 +119,7 @@ func (b *block) squaresAhead(loop *kernel.For, s *kernel.Dot, several value.Valu
 	if b.steady(loop, rt) && b.place(rt).elem.Quantised() { // it goes another way
 		return
 	}
-	if b.steady(loop, lt) {
+	if b.steady(loop, lt) && !b.spelt(loop, rt) {
 		if p := b.place(lt); p.elem == kernel.F32 && p.panel == nil {
 			b.leftReady(lt, lTrans, pairingOf(s, kernel.F32).left)
 		}
