@@ -126,6 +126,9 @@ func (c *benchCmd) Run(a *app) error {
 	if c.Check != nil && p.Target() == "interp" {
 		return usage("--check %d: the interpreter is what others are compared with", *c.Check)
 	}
+	if err := c.weights.fits(p); err != nil {
+		return err
+	}
 	if c.Weights == "" && c.Seed == nil && p.in.folder == "" {
 		zero := uint64(0)
 		c.Seed = &zero

@@ -143,6 +143,9 @@ func (c *passkeyCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := c.weights.fits(p); err != nil {
+		return err
+	}
 	loaded, err := c.load(p)
 	if err != nil {
 		return err

@@ -192,11 +192,42 @@ func readConfig(file string) (map[string]json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	var config map[string]json.RawMessage
-	if err := json.Unmarshal(b, &config); err != nil {
-		return nil, fmt.Errorf("%s is no JSON object: %w", file, err)
+	config, err := members(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", file, err)
 	}
 	return config, nil
+}
+
+// members gives the members of a JSON object. A name that stands there twice is an
+// error: one of its values would be lost. Errors begin with a verb, for a file's name.
+func members(b []byte) (map[string]json.RawMessage, error) {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return nil, fmt.Errorf("is no JSON object: %w", err)
+	}
+	if all == nil {
+		return nil, errors.New("is no JSON object: null")
+	}
+	in := json.NewDecoder(bytes.NewReader(b))
+	if _, err := in.Token(); err != nil { // the brace
+		return nil, err
+	}
+	for seen := map[any]bool{}; in.More(); {
+		name, err := in.Token()
+		if err != nil {
+			return nil, err
+		}
+		if seen[name] {
+			return nil, fmt.Errorf("has %q twice", name)
+		}
+		seen[name] = true
+		var value json.RawMessage
+		if err := in.Decode(&value); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // settingsOf reads the values of --set.
@@ -379,6 +410,18 @@ func (in *input) readTuning(file string) error {
 	return nil
 }
 
+// fits says which flag has no weights to read or draw.
+func (w *weights) fits(p *program) error {
+	switch {
+	case len(p.Params()) > 0:
+	case w.Weights != "":
+		return usage("--weights: %s reads no weights", p.Name())
+	case w.Seed != nil:
+		return usage("--seed: %s reads no weights that could be drawn", p.Name())
+	}
+	return nil
+}
+
 // load gives the weights of p: those that the flags name, else those of the
 // model folder.
 func (w *weights) load(p *program) (*runtime.Weights, error) {
@@ -403,6 +446,9 @@ func (p *program) session(w *weights, e engine, step stepwise) (*runtime.Session
 		return nil, err
 	}
 	o := runtime.Options{Threads: e.threads(p.Target()), Stepwise: step.Stepwise}
+	if err := w.fits(p); err != nil {
+		return nil, err
+	}
 	loaded, err := w.load(p)
 	if err != nil {
 		return nil, err
