@@ -121,7 +121,7 @@ func byGroups(k *kernel.Kernel, ms []kernel.Memory, add, whole bool) {
 					}
 					part = fused(xs[i-from], code, part)
 					exact += ns[i-from] * int64(code)
-					lower += int64(int16(ns[i-from]+0x80)-0x80) * int64(code)
+					lower += (int64(int16(ns[i-from]+0x80)) - 0x80) * int64(code)
 				}
 				if whole {
 					part = float32(math.Ldexp(float64(joinedDigits(w.Elem, exact, lower)), -up))

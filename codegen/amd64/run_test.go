@@ -20,7 +20,7 @@ import (
 
 // features are the processor's names of llc's features.
 var features = map[string]cpuid.FeatureID{"avx": cpuid.AVX, "avx2": cpuid.AVX2, "fma": cpuid.FMA3, "f16c": cpuid.F16C, "bmi": cpuid.BMI1, "bmi2": cpuid.BMI2,
-	"avx512f": cpuid.AVX512F, "avx512vl": cpuid.AVX512VL, "avx512bw": cpuid.AVX512BW, "avx512dq": cpuid.AVX512DQ, "amx-tile": cpuid.AMXTILE, "amx-bf16": cpuid.AMXBF16, "avx512vnni": cpuid.AVX512VNNI}
+	"avx512f": cpuid.AVX512F, "avx512vl": cpuid.AVX512VL, "avx512bw": cpuid.AVX512BW, "avx512dq": cpuid.AVX512DQ, "amx-tile": cpuid.AMXTILE, "amx-bf16": cpuid.AMXBF16, "amx-int8": cpuid.AMXINT8, "avx512vnni": cpuid.AVX512VNNI}
 
 // without names what a test leaves out here by a part of it that is skipped: a summary
 // of tests shows those.
@@ -88,7 +88,11 @@ func compileWith(t testing.TB, m Machine, known *Objects, ks ...*kernel.Kernel) 
 		t.Fatal(err)
 	}
 	for _, f := range b.Features {
-		if !cpuid.CPU.Supports(features[f]) {
+		id, known := features[f]
+		if !known {
+			t.Fatalf("%s needs %s, which this test cannot look up", m.Name, f)
+		}
+		if !cpuid.CPU.Supports(id) {
 			t.Skipf("not run on %s: the processor lacks %s", m.Name, f)
 		}
 	}
