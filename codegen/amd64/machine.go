@@ -7,8 +7,9 @@
 // # How a kernel lowers
 //
 // Blocks of a part are numbered one after another; a worker takes a contiguous
-// share of each part, or, beside other launches, several smaller ones. What does not depend on a grid's last axis is computed once
-// for the neighbours along it. A tile lives in the worker's scratch memory in
+// share of each part, and of long blocks what others have not begun (pieces.go), or,
+// beside other launches, several smaller ones. What does not depend on a grid's last
+// axis is computed once for the neighbours along it. A tile lives in the worker's scratch memory in
 // rows padded to 16 elements (a tile of one column is a dense vector), or is a
 // view of a buffer where it is only read, or stored right after it is computed,
 // and the addresses allow it; tiles that are never in use together share memory. Maps run in strips of 16 lanes with
@@ -17,7 +18,8 @@
 // operand lie in strips where many columns share them, one chain
 // of fused multiply-adds over k for each element, so that a result does not
 // depend on tile sizes, valid counts, views or workers; in matrix tiles the chain
-// is one of groups of 32, where the statement allows it. Nothing outside a
+// is one of groups of 32, where the statement allows it; codes of quantised weights are
+// summed group by group (quant.go, fixed.go). Nothing outside a
 // tile's valid region is ever stored to a buffer; up to 64 bytes behind a
 // buffer may be read.
 //
@@ -32,7 +34,7 @@ type Machine struct {
 	Name     string
 	Features []string // as llc's -mattr names them; a processor must have all
 	Micro    []Shape  // register tiles of a product, most rows first, ending with 1 row
-	Coded    []Shape  // register tiles of a product with a quantised operand for few rows, as Micro
+	Coded    []Shape  // register tiles of a product with a quantised operand for few rows, as Micro; none where Bytes is there
 	Scale    bool     // has vscalefps
 	Bytes    string   // the feature that is vpdpbusd for 16 lanes, which products with codes then use; "": they do without
 	Squares  bool     // has matrix tiles, for products that may use them
@@ -46,7 +48,6 @@ var AVX512 = Machine{
 	Name:     "avx512",
 	Features: []string{"avx", "avx2", "fma", "f16c", "bmi", "bmi2", "avx512f", "avx512vl", "avx512bw", "avx512dq"},
 	Micro:    []Shape{{14, 2}, {8, 2}, {7, 4}, {4, 4}, {2, 8}, {1, 8}},
-	Coded:    []Shape{{8, 2}, {4, 4}, {2, 4}, {1, 4}},
 	Scale:    true,
 	Bytes:    "avx512vnni",
 }

@@ -15,12 +15,12 @@ import (
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
-// A product with a quantised right operand (ir/elem says how it lies) sums the
-// products with the codes of each group of k in one chain of fused
-// multiply-adds, and adds that sum times the group's scale to the result's
-// element, also fused: the same order for one row and for many. Few rows read
-// codes in registers, once; for many, a piece of the columns is first written
-// out as f32 in the nearest cache.
+// Where a machine has no products of bytes (fixed.go), a product with a quantised
+// right operand (ir/elem says how it lies) sums the products with the codes of each
+// group of k in one chain of fused multiply-adds, and adds that sum times the group's
+// scale to the result's element, also fused: the same order for one row and for many.
+// Few rows read codes in registers, once; for many, a piece of the columns is first
+// written out as f32 in the nearest cache.
 
 // pieceK is how many steps of k are written out at a time: so many rows of two
 // vectors fill two thirds of the nearest cache.
