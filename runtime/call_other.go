@@ -5,7 +5,6 @@ package runtime
 import (
 	"fmt"
 	goruntime "runtime"
-	"sync/atomic"
 )
 
 // nativeHere says why this system cannot run compiled code.
@@ -15,8 +14,6 @@ func nativeHere() error {
 
 func allowTiles() error { return nativeHere() }
 
-func callWalk(uintptr, *walkCall, int, *[8]uintptr) { panic("runtime: compiled code cannot run here") }
+func sleep(*int64, int64) { panic("runtime: nothing works here, nor sleeps") }
 
-func park(*atomic.Uint32) { panic("runtime: nothing works here, nor sleeps") }
-
-func unpark(*atomic.Uint32) { panic("runtime: nothing works here, nor sleeps") }
+func wake(*int64) { panic("runtime: nothing works here, nor sleeps") }

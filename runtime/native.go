@@ -17,14 +17,18 @@ type native struct {
 	plan    *plan.Plan
 	code    *memory.Region
 	walk    uintptr
+	work    uintptr
 	kernels map[string]uintptr
 	scratch int64 // bytes that a worker needs, for any kernel
 	entries []Entry
 	params  []Param
 }
 
-// walkSymbol is the code's function that runs a step list.
-const walkSymbol = "walk"
+// The code's functions that run a step list, and that are a worker's life.
+const (
+	walkSymbol = "walk"
+	workSymbol = "work"
+)
 
 // openNative checks everything that can be checked before a jump, and maps the
 // code.
@@ -50,14 +54,14 @@ func newNative(p *plan.Plan, t *artifact.Target) (*native, error) {
 	symbol := func(name string) (int64, error) {
 		at, ok := t.Symbols[name]
 		if !ok {
-			return 0, fmt.Errorf("target %s: the code lacks the function %s", t.Name, name)
+			return 0, fmt.Errorf("target %s: the code lacks the function %s; compile the program again", t.Name, name)
 		}
 		if at < 0 || at >= int64(len(t.Code)) {
 			return 0, fmt.Errorf("target %s: the function %s is at byte %d of %d bytes of code", t.Name, name, at, len(t.Code))
 		}
 		return at, nil
 	}
-	for _, name := range append([]string{walkSymbol}, p.Kernels...) {
+	for _, name := range append([]string{walkSymbol, workSymbol}, p.Kernels...) {
 		if _, err := symbol(name); err != nil {
 			return nil, err
 		}
@@ -79,7 +83,7 @@ func newNative(p *plan.Plan, t *artifact.Target) (*native, error) {
 	for _, k := range p.Kernels {
 		e.kernels[k] = e.code.Addr(t.Symbols[k])
 	}
-	e.walk = e.code.Addr(t.Symbols[walkSymbol])
+	e.walk, e.work = e.code.Addr(t.Symbols[walkSymbol]), e.code.Addr(t.Symbols[workSymbol])
 	e.entries = entriesOf(p)
 	return e, nil
 }

@@ -125,6 +125,11 @@ func TestABI(t *testing.T) {
 		unsafe.Offsetof(b.Claimed) != 128 || unsafe.Offsetof(b.Done) != 192 || unsafe.Offsetof(b.Side) != 256 || unsafe.Offsetof(b.Side.Done) != 64 {
 		t.Error("the step or the barrier has another layout than generated code reads")
 	}
+	var w plan.NativeTeam
+	if unsafe.Offsetof(w.Left) != 64 || unsafe.Offsetof(w.Asleep) != 128 || unsafe.Offsetof(w.Waiting) != 192 || unsafe.Offsetof(w.Job) != 256 ||
+		unsafe.Offsetof(w.Steps) != 264 || unsafe.Offsetof(w.Barrier) != 320 || unsafe.Offsetof(w.To) != 328 || unsafe.Offsetof(w.Rest) != 352 {
+		t.Error("the team has another layout than generated code reads")
+	}
 }
 
 // TestFeatureNames holds that every name in use is one that cpuid knows.

@@ -58,7 +58,7 @@ func (m *machine) timed(e *entry, steps []plan.Step, at, record int64) {
 				break
 			}
 			c := &m.team.call
-			c.steps, c.count, c.records = e.region.Addr(at*stepBytes), 1, m.records.Addr(record*width*8)
+			c.Steps, c.Count, c.Records = e.region.Addr(at*stepBytes), 1, m.records.Addr(record*width*8)
 			begin := time.Now()
 			m.team.run()
 			t := &m.times[slices.Index(m.plan.Kernels, s.Kernel)]

@@ -38,8 +38,9 @@ func (m *machine) begin() error {
 	}
 	scratch.Huge()
 	m.scratch, m.barrier = scratch, barrier
-	t := newTeam(m.engine.walk, threads)
-	t.call = walkCall{records: m.records.Addr(0), record: int64(m.plan.Record), scratch: scratch.Addr(0), stride: uintptr(stride), barrier: barrier.Addr(0)}
+	t := newTeam(m.engine.code, m.engine.walk, m.engine.work, threads)
+	t.call.Records, t.call.Record, t.call.Barrier = m.records.Addr(0), int64(m.plan.Record), barrier.Addr(0)
+	t.call.Scratch, t.call.Stride = scratch.Addr(0), stride
 	m.team = t
 	m.stop = goruntime.AddCleanup(m, (*team).stop, t)
 	return nil
@@ -81,7 +82,7 @@ func (m *machine) slab(number int, in, out []Tensor) error {
 		m.timed(e, pe.Steps, 0, 0)
 	} else {
 		c := &m.team.call
-		c.steps, c.count = e.region.Addr(0), e.count
+		c.Steps, c.Count = e.region.Addr(0), e.count
 		m.team.run()
 	}
 	goruntime.KeepAlive(m)

@@ -3,68 +3,61 @@ package runtime
 import (
 	goruntime "runtime"
 	"sync/atomic"
+	"time"
+	"unsafe"
 
+	"github.com/memc-lang/memc/ir/plan"
+	"github.com/memc-lang/memc/runtime/foreign"
 	"github.com/memc-lang/memc/runtime/memory"
 )
 
-// walkCall is what the workers of one call share; addresses are of memory that
-// the machine holds.
-type walkCall struct {
-	steps   uintptr
-	count   int64
-	records uintptr
-	record  int64 // int64 values of a record
-	scratch uintptr
-	stride  uintptr // from one worker's scratch to the next's
-	workers int64
-	barrier uintptr
-}
-
-// team is the workers of a machine: the calling goroutine is the first; the
-// others are goroutines on threads of their own, parked between calls. A worker
-// that has nothing to do looks for the next call for some microseconds, since
-// the next token often follows at once, and then parks.
+// team is the workers of a machine: the calling goroutine is the first; the others
+// are in the code's function work, each on a thread of its own. To Go's scheduler
+// they are in one foreign call for as long as they live: if they came back between
+// calls, it would look after the threads that leave it fifty thousand times a second,
+// on the processors of those who work.
 type team struct {
-	walk   uintptr
-	others []*worker
-	call   walkCall
-	args   [8]uintptr // the caller's
-	to     []byte     // nil: walk; else copy from
-	from   []byte
-	left   atomic.Int64 // workers that are not done with the call
-	asleep atomic.Bool  // the caller waits on done
-	done   chan struct{}
-	quit   bool // read after a wake
+	code *memory.Region // stays while someone is in it
+	walk uintptr
+	args [8]uintptr // the caller's
+	call plan.NativeTeam
+	turn time.Time // when the caller last gave way to others
 }
 
-// worker is one worker's parking place, in cache lines of its own.
-type worker struct {
-	calls  atomic.Uint64 // calls begun
-	asleep atomic.Uint32 // 1: it is parked, or about to be
-	_      [116]byte
-}
+// turn is how long a caller goes on from call to call before it gives way to others:
+// whom Go's scheduler finds at work for 10 ms it looks after as above.
+const turn = 5 * time.Millisecond
 
-// spins is how often a waiting goroutine looks before it sleeps: about 10 µs.
+// spins is how often a caller looks whether the others are done before it sleeps:
+// about 10 µs.
 const spins = 10_000
 
-func newTeam(walk uintptr, workers int) *team {
-	t := &team{walk: walk, done: make(chan struct{}, 1)}
+// newTeam begins the workers, who wait for a call.
+func newTeam(code *memory.Region, walk, work uintptr, workers int) *team {
+	t := &team{code: code, walk: walk}
+	t.call.Workers = int64(workers)
 	for i := 1; i < workers; i++ {
-		w := &worker{}
-		t.others = append(t.others, w)
-		go t.work(w, i)
+		go t.work(work, i)
 	}
 	return t
 }
 
+func (t *team) work(fn uintptr, i int) {
+	foreign.Call(fn, []uintptr{uintptr(unsafe.Pointer(&t.call)), uintptr(i)})
+	goruntime.KeepAlive(t)
+}
+
 // run walks the steps of t.call with all workers and returns when all are done.
 func (t *team) run() {
-	t.call.workers = int64(1 + len(t.others))
-	t.start()
-	t.part(0, &t.args)
-	for t.left.Load() != 0 { // again where a worker was late to wake the call before
-		t.rest()
+	if now := time.Now(); now.Sub(t.turn) > turn {
+		goruntime.Gosched()
+		t.turn = now
 	}
+	c := &t.call
+	t.start(plan.JobWalk)
+	t.args = [8]uintptr{c.Steps, uintptr(c.Count), c.Records, uintptr(c.Record), c.Scratch, 0, uintptr(c.Workers), c.Barrier}
+	foreign.Call(t.walk, t.args[:])
+	t.rest()
 }
 
 // alone is how many bytes one worker copies faster than several do together.
@@ -72,90 +65,51 @@ const alone = 1 << 18
 
 // move copies as copy does, with all workers where there is much to copy.
 func (t *team) move(to, from []byte) {
+	c := &t.call
 	n := min(len(to), len(from))
 	to, from = to[:n], from[:n]
-	if n < alone || len(t.others) == 0 {
+	if n < alone || c.Workers == 1 {
 		copy(to, from)
 		return
 	}
-	t.to, t.from = to, from
-	t.run()
-	t.to, t.from = nil, nil
-}
-
-// part is worker i's part of a call.
-func (t *team) part(i int, args *[8]uintptr) {
-	if t.to == nil {
-		callWalk(t.walk, &t.call, i, args)
-		return
-	}
-	n := len(t.from) / (1 + len(t.others)) &^ (memory.Align - 1)
-	end := n * (i + 1)
-	if i == len(t.others) {
-		end = len(t.from)
-	}
-	copy(t.to[n*i:end], t.from[n*i:end])
-}
-
-// rest returns when the other workers are done, or woke this one by mistake.
-func (t *team) rest() {
-	for range spins {
-		if t.left.Load() == 0 {
-			return
-		}
-	}
-	t.asleep.Store(true)
-	if t.left.Load() == 0 && t.asleep.CompareAndSwap(true, false) {
-		return // the last worker saw no one asleep
-	}
-	<-t.done
+	share := n / int(c.Workers) &^ (memory.Align - 1)
+	c.To, c.From = memory.Address(to), memory.Address(from)
+	c.Share, c.Rest = int64(share), int64(n-share*int(c.Workers-1))
+	t.start(plan.JobCopy)
+	copy(to[:share], from)
+	t.rest()
+	goruntime.KeepAlive(to)
+	goruntime.KeepAlive(from)
 }
 
 // start lets every other worker begin.
-func (t *team) start() {
-	t.left.Store(int64(len(t.others)))
-	for _, w := range t.others {
-		w.calls.Add(1)
-		if w.asleep.CompareAndSwap(1, 0) {
-			unpark(&w.asleep)
-		}
+func (t *team) start(job int64) {
+	c := &t.call
+	if c.Workers == 1 {
+		return
+	}
+	c.Job = job
+	atomic.StoreInt64(&c.Left.N, c.Workers-1)
+	atomic.AddInt64(&c.Calls.N, 1)
+	if atomic.LoadInt64(&c.Asleep.N) != 0 {
+		wake(&c.Calls.N)
 	}
 }
 
-func (t *team) work(w *worker, i int) {
-	goruntime.LockOSThread() // never unlocked: the thread ends with the goroutine
-	args := new([8]uintptr)
-	for seen := uint64(0); ; seen++ {
-		w.wait(seen)
-		if t.quit {
+// rest returns when the other workers are done.
+func (t *team) rest() {
+	c := &t.call
+	for range spins {
+		if atomic.LoadInt64(&c.Left.N) == 0 {
 			return
 		}
-		t.part(i, args)
-		if t.left.Add(-1) == 0 && t.asleep.CompareAndSwap(true, false) {
-			t.done <- struct{}{}
-		}
 	}
-}
-
-// wait returns when more calls have begun than were seen.
-func (w *worker) wait(seen uint64) {
-	for {
-		for range spins {
-			if w.calls.Load() != seen {
-				return
-			}
-		}
-		w.asleep.Store(1)
-		if w.calls.Load() != seen {
-			w.asleep.Store(0)
-			return
-		}
-		park(&w.asleep)
+	atomic.StoreInt64(&c.Waiting.N, 1)
+	for n := atomic.LoadInt64(&c.Left.N); n != 0; n = atomic.LoadInt64(&c.Left.N) {
+		sleep(&c.Left.N, n)
 	}
+	atomic.StoreInt64(&c.Waiting.N, 0)
 }
 
 // stop ends the workers; no call is under way.
-func (t *team) stop() {
-	t.quit = true
-	t.start()
-}
+func (t *team) stop() { t.start(plan.JobEnd) }

@@ -94,7 +94,7 @@ func tinyArtifact() *artifact.Artifact {
 		Manifest: artifact.Manifest{Name: "tiny", Compiler: "test"},
 		Targets: []artifact.Target{{
 			Name: "tiny", Format: "amd64", Features: []string{"sse2"}, Plan: tinyPlan, Code: tinyCode,
-			Symbols: map[string]int64{"embed": 0x222, "keep": 0x273, "total": 0x2c6, "walk": 0x204, "write": 0x39d},
+			Symbols: map[string]int64{"embed": 0x376, "keep": 0x3c7, "total": 0x41a, "walk": 0x204, "work": 0x222, "write": 0x4f1},
 			Scratch: map[string]int64{"total": 8},
 		}},
 	}
@@ -600,6 +600,7 @@ func TestOpen(t *testing.T) {
 		{"plan", "the plan: 1:1: expected", "", func(t *artifact.Target) { t.Plan = "nonsense" }, false},
 		{"verify", "the plan: slab is 0", "", func(t *artifact.Target) { t.Plan = strings.Replace(t.Plan, "slab 6", "slab 0", 1) }, false},
 		{"walk", "lacks the function walk", "", func(t *artifact.Target) { delete(t.Symbols, "walk") }, false},
+		{"work", "lacks the function work; compile the program again", "", func(t *artifact.Target) { delete(t.Symbols, "work") }, false},
 		{"symbol", "is at byte 5000 of", "", func(t *artifact.Target) { t.Symbols["keep"] = 5000 }, false},
 		{"scratch", "needs -1 bytes of scratch", "", func(t *artifact.Target) { t.Scratch["keep"] = -1 }, false},
 		{"weights", "the weight embed.weight holds i32", "", func(t *artifact.Target) {

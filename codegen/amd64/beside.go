@@ -47,7 +47,7 @@ func (r *runner) take() {
 	f.cur = got
 	// The last piece first: of fewer blocks than pieces, it has one.
 	f.launch(step, record, scratch, f.sub(f.sub(end, c64(1)), at), pieces, constant.NewNull(bytePtr))
-	f.addAtomic(f.at(line, c64(barLine)), enum.AtomicOrderingAcquireRelease)
+	f.addAtomic(f.at(line, c64(barLine)), c64(1), enum.AtomicOrderingAcquireRelease)
 	f.cur.Term = ir.NewRet(c64(1))
 	none.Term = ir.NewRet(c64(0))
 	r.taking = f.f

@@ -76,7 +76,7 @@ func tryLLC(ctx context.Context, llc, text string, m Machine, filetype string, o
 // multiple of 4096, readable and executable.
 type Blob struct {
 	Code     []byte
-	Symbols  map[string]int64 // offsets of the kernels' functions and of "walk"
+	Symbols  map[string]int64 // offsets of the functions of kernels, "walk" and "work"
 	Scratch  map[string]int64 // bytes of scratch, aligned to 64, that a worker needs for a kernel
 	Features []string         // processor features, in llc's spelling, that the code uses
 }

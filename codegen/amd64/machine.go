@@ -2,7 +2,8 @@
 // links the object into one flat block of position-independent code.
 //
 // Every kernel becomes a function of the native ABI (see ir/plan), and each
-// block of code has one function more, walk, which runs a step list.
+// block of code has two functions more: walk, which runs a step list, and work, in which
+// workers wait for calls.
 //
 // # How a kernel lowers
 //

@@ -15,28 +15,19 @@ import (
 // Of a launch with many long blocks each therefore keeps the greater part of its
 // share, and what is left goes, piece by piece, to who is free first.
 
-// longBlock is how many multiply-adds of a row make a block long: to claim it then
-// costs nothing beside it.
-const longBlock = 1 << 16
-
 // A worker that has fewer blocks than this keeps them all.
 const manyBlocks = 8
 
-// long says that a part's blocks take long, even for a single row.
+// long says that a part's blocks take long, even for a single row: they have loops
+// over products. A block of one product is shorter, and apart from its neighbours along
+// the row it has to lay out its rows by itself.
 func long(p kernel.Part) (yes bool) {
 	statements(p.Body, func(s kernel.Stmt) {
-		switch s := s.(type) {
-		case *kernel.For:
+		if s, ok := s.(*kernel.For); ok {
 			statements(s.Body, func(s kernel.Stmt) {
 				_, dot := s.(*kernel.Dot)
 				yes = yes || dot
 			})
-		case *kernel.Dot:
-			k := s.A.Cols
-			if s.TransA {
-				k = s.A.Rows
-			}
-			yes = yes || k*s.Dst.Cols >= longBlock
 		}
 	})
 	return yes
@@ -69,7 +60,7 @@ func (f *fn) shareOut(p kernel.Part, part int, sizes []value.Value, count, share
 	run(f.firstOf(p.Grid, sizes, count, begin, all), f.firstOf(p.Grid, sizes, count, end, all))
 	f.cur.Term = ir.NewCondBr(open, claim, out)
 	f.cur = claim
-	n := f.addAtomic(f.at(claimed, c64(int64(part)*8)), enum.AtomicOrderingMonotonic)
+	n := f.addAtomic(f.at(claimed, c64(int64(part)*8)), c64(1), enum.AtomicOrderingMonotonic)
 	claim.Term = ir.NewCondBr(f.icmp(predicate[ints.Lt], n, left), got, out)
 	f.cur = got
 	// Workers that are free at about the same time go on with shares side by side.

@@ -15,7 +15,7 @@ import (
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
-// Print gives the LLVM IR of kernels and of the walk function, with the
+// Print gives the LLVM IR of kernels and of walk and work, with the
 // kernels' statements as comments. An error names the kernel and the statement.
 func Print(ks []*kernel.Kernel, m Machine) (llvm string, err error) {
 	mod, _, err := build(ks, m)
@@ -25,7 +25,7 @@ func Print(ks []*kernel.Kernel, m Machine) (llvm string, err error) {
 	return mod.m.String(), nil
 }
 
-// build makes a module of kernels and the walk function, and gives the bytes of
+// build makes a module of kernels, walk and work, and gives the bytes of
 // scratch that each kernel's worker needs.
 func build(ks []*kernel.Kernel, m Machine) (mod *module, scratch map[string]int64, err error) {
 	mod = newModule(m)

@@ -27,7 +27,6 @@ const (
 	barSide     = 256
 	barLine     = 64
 	spins       = 512 // pauses before a waiting worker gives up its processor
-	schedYield  = 24  // the system call's number on Linux
 	walkThrough = "memc.steps"
 	walkBeside  = "memc.beside"
 )
@@ -37,7 +36,7 @@ const (
 //	void walk(const NativeStep *steps, int64 count, const int64 *records, int64 record_len,
 //	          void *scratch, int64 worker, int64 workers, NativeBarrier *barrier)
 //
-// and the two functions it consists of. Each runs steps [from, to) with one record
+// and the two functions it consists of, and work, which calls it. Each runs steps [from, to) with one record
 // and calls itself for the bodies of Repeat and If: one launches with a barrier
 // behind each launch, the other (beside.go) what stands in a Beside.
 func (m *module) walk() {
@@ -59,6 +58,7 @@ func (m *module) walk() {
 	g.call(through, outer[0], c64(0), outer[1], outer[2], outer[3], outer[2], outer[4], outer[5], outer[6], outer[7],
 		at, constant.NewNull(bytePtr), constant.NewNull(bytePtr))
 	g.ret()
+	m.work(g.f)
 }
 
 // parameters are a function's, by name: pointers and integers.
@@ -207,7 +207,7 @@ func (r *runner) barrier() {
 		f.emit(s)
 	}
 	now := look()
-	rmw := f.addAtomic(arrived, enum.AtomicOrderingAcquireRelease)
+	rmw := f.addAtomic(arrived, c64(1), enum.AtomicOrderingAcquireRelease)
 	last, spin := f.f.NewBlock(""), f.f.NewBlock("")
 	f.cur.Term = ir.NewCondBr(f.icmp(enum.IPredEQ, rmw, f.sub(n, c64(1))), last, spin)
 	f.cur = last
@@ -248,7 +248,7 @@ func (f *fn) spin(there func() value.Value, other func() value.Value) {
 	give, back := f.f.NewBlock(""), f.f.NewBlock("")
 	f.cur.Term = ir.NewCondBr(f.icmp(enum.IPredEQ, f.bin(and, more, c64(spins-1)), c64(0)), give, back)
 	f.cur = give
-	f.asm(i64, "syscall", "={rax},{rax},~{rcx},~{r11},~{memory}", constant.NewInt(i64, schedYield))
+	f.yield()
 	give.Term = ir.NewBr(back)
 	back.Term = ir.NewBr(look)
 	i.Incs = append(i.Incs, ir.NewIncoming(more, back))
@@ -263,9 +263,9 @@ func (f *fn) loadAtomic(at value.Value) value.Value {
 	return l
 }
 
-// addAtomic counts up by one and gives what the counter was.
-func (f *fn) addAtomic(at value.Value, order enum.AtomicOrdering) value.Value {
-	rmw := ir.NewAtomicRMW(enum.AtomicOpAdd, f.typed(at, i64), c64(1), order)
+// addAtomic adds to a counter and gives what it was.
+func (f *fn) addAtomic(at, n value.Value, order enum.AtomicOrdering) value.Value {
+	rmw := ir.NewAtomicRMW(enum.AtomicOpAdd, f.typed(at, i64), n, order)
 	f.emit(rmw)
 	return rmw
 }

@@ -218,12 +218,16 @@ func (p *Plan) Signature(kernel string) Signature {
 // that runs its share of the blocks: value i of the kernel's Ints is
 // record[slots[i]]. Where pieces is not null, a worker may leave some of its share of
 // the kernel's first OpenParts parts to those who are free first: they count in
-// pieces[part] what is taken. The code's one other function walks a step list:
+// pieces[part] what is taken. The code has two functions more. One walks a step list:
 //
 //	void walk(const NativeStep *steps, int64 count, const int64 *records, int64 record_len, void *scratch, int64 worker, int64 workers, NativeBarrier *barrier)
 //
 // with a barrier between steps, records[0] being the call's and loop turns
-// reading their own; all workers call it together.
+// reading their own; all workers call it together. The other is a worker's life:
+//
+//	void work(NativeTeam *team, int64 worker)
+//
+// waits for a call, does its part, and waits for the next, until a call is a JobEnd.
 
 // NativeStep is a step as the generated walker reads it: eight int64 fields.
 // A launch has Fn, Bufs and Slots. A Repeat runs the Body steps that follow it
@@ -257,6 +261,39 @@ type NativeBarrier struct {
 	Claimed, Done Count
 	Side          struct{ Claimed, Done Count }
 }
+
+// NativeTeam is where those who call and the workers beside them, which are in work,
+// meet. Who calls sets Job and what it needs, then Left to the number of the other
+// workers, adds 1 to Calls, wakes those who are Asleep (futex(2) at Calls) and does a
+// part as worker 0. Everything may be changed again when Left is 0; who sleeps until
+// then (futex at Left) sets Waiting.
+type NativeTeam struct {
+	Calls   Count // calls begun
+	Left    Count // other workers that are not done with the call
+	Asleep  Count // workers that sleep, or are about to
+	Waiting Count
+	Job     int64 // JobWalk, JobCopy or JobEnd
+
+	// The arguments of walk, of which Scratch is worker 0's and Stride the way from
+	// one worker's to the next.
+	Steps       uintptr
+	Count       int64
+	Records     uintptr
+	Record      int64
+	Scratch     uintptr
+	Stride      int64
+	Workers     int64
+	Barrier     uintptr
+	To, From    uintptr // JobCopy: every worker but the last has Share bytes, the last one Rest
+	Share, Rest int64
+}
+
+// What a call of a NativeTeam is.
+const (
+	JobWalk int64 = iota // steps
+	JobCopy              // bytes that do not overlap
+	JobEnd               // work returns
+)
 
 // Count is a counter with a cache line of its own.
 type Count struct {

@@ -1,6 +1,6 @@
 // The code of the tests' program (see tiny_test.go), written by hand where the
-// compiler would print it: four kernels and a walker in the native ABI of
-// ir/plan. "tiny.bin" is its machine code:
+// compiler would print it: four kernels, a walker and a worker in the
+// native ABI of ir/plan. "tiny.bin" is its machine code:
 //
 //	gcc -c -O1 -ffreestanding -fno-stack-protector -fcf-protection=none \
 //	    -fno-asynchronous-unwind-tables -fno-jump-tables -o tiny.o tiny.c
@@ -35,6 +35,32 @@ static void steps(const step *s, i64 count, const i64 *records, i64 len, const i
 
 void walk(const step *s, i64 count, const i64 *records, i64 len, void *scratch, i64 worker, i64 workers, barrier *b) {
 	steps(s, count, records, len, records, scratch, worker, workers, b);
+}
+
+typedef struct { volatile i64 n; i64 p[7]; } count;
+typedef struct {
+	count calls, left, asleep, waiting;
+	i64 job; const step *s; i64 count; const i64 *records; i64 record; char *scratch; i64 stride, workers; barrier *b; char *to, *from; i64 share, rest;
+} team;
+
+static void futex(volatile i64 *at, i64 op, i64 n) {
+	i64 call = 202;
+	register i64 r10 __asm__("r10") = 0;
+	__asm__ volatile("syscall" : "+a"(call) : "D"(at), "S"(op), "d"(n), "r"(r10) : "rcx", "r11", "memory");
+}
+
+void work(team *t, i64 worker) {
+	for (i64 seen = 0;; seen++) {
+		while (t->calls.n == seen) { // nothing is in a hurry here: it sleeps at once
+			__sync_fetch_and_add(&t->asleep.n, 1);
+			futex(&t->calls.n, 128, seen);
+			__sync_fetch_and_add(&t->asleep.n, -1);
+		}
+		if (t->job == 2) return;
+		if (t->job == 0) steps(t->s, t->count, t->records, t->record, t->records, t->scratch + worker * t->stride, worker, t->workers, t->b);
+		else for (i64 i = 0; i < (worker + 1 == t->workers ? t->rest : t->share); i++) ((volatile char *)t->to)[worker * t->share + i] = t->from[worker * t->share + i];
+		if (__sync_fetch_and_add(&t->left.n, -1) == 1 && t->waiting.n) futex(&t->left.n, 129, 1);
+	}
 }
 
 // embed(tokens, table [2, 5], x; n): x[r] = table[., tokens[r]], two columns; table in panels of 4 rows.
