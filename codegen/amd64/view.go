@@ -61,8 +61,7 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 		case asRows:
 			ok = t.Cols == 1 && (a.row == 1 || t.Rows == 1) || t.Cols > 1 && a.col == 1
 		case asLeft:
-			// Rows a multiple of 1 KiB apart fall into few cache sets.
-			ok = l.Buf.Elem == kernel.F32
+			ok = l.Buf.Elem == kernel.F32 && !(t.Rows >= 8 && b.crowded(a.row*size) && b.columnsOf(t, after) >= worthCopy)
 		case asRightC:
 			ok = a.col == 1 || a.row == 1
 		case asRightR:
@@ -74,6 +73,25 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 	}
 	b.places[t] = place{ptr: b.at(b.bufs[l.Buf], b.mul(b.int(a.rest), c64(size))), elem: l.Buf.Elem, row: a.row * size, col: a.col * size, next: b.toNext(a.rest, size), more: b.goesOn(a.rest)}
 	return true
+}
+
+// worthCopy is with how many columns a tile in crowded rows must be multiplied to be
+// copied first, which takes as long as to multiply with some twelve.
+const worthCopy = 64
+
+// crowded says that rows so many bytes apart fall into so few sets of the nearest
+// cache (64 of 8 to 12 lines) that those of a register tile displace each other.
+func (b *block) crowded(row int64) bool { return row%2048 == 0 && b.machine.Micro[0].Rows >= 8 }
+
+// columnsOf counts the columns with which vectors multiply a tile in a list of
+// statements; what is laid out anyway, or in a loop within the list, does not count.
+func (b *block) columnsOf(t *kernel.Tile, list []kernel.Stmt) (n int) {
+	for _, s := range list {
+		if d, ok := s.(*kernel.Dot); ok && d.A == t && !d.TransA && !b.machine.squared(d) && d.Operands != kernel.BF16 {
+			n += d.Dst.Cols
+		}
+	}
+	return n
 }
 
 // resultView has a product write its result where the next statement stores it,
