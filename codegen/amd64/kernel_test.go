@@ -103,3 +103,30 @@ func TestHandWritten(t *testing.T) {
 		})
 	}
 }
+
+// Rows that a ring keeps as columns of panels: in squares where they begin at a multiple
+// of 16, by themselves elsewhere and where they are few.
+func TestRing(t *testing.T) {
+	ks := parse(t, `kernel keys(x: f32[100,48], ring: f32[5,64,48]/32 write) ints(n, pos) {
+  tile t: f32[100,48] rows n
+  part grid() {
+    t = load x[r, c]
+    store ring[(pos + r) div 64 mod 5, (pos + r) mod 64, c] = t
+  }
+}
+kernel narrow(x: f32[100,48], ring: bf16[5,64,48]/32 write) ints(n, pos) {
+  tile t: f32[100,48] rows n
+  part grid() {
+    t = load x[r, c]
+    store ring[(pos + r) div 64 mod 5, (pos + r) mod 64, c] = t
+  }
+}`)
+	for _, m := range machines(t) {
+		p := compile(t, m, ks...)
+		for _, pos := range []int64{0, 16, 48, 5, 63, 304, 1 << 20, 1<<20 + 8} {
+			for _, n := range []int64{0, 1, 7, 8, 16, 17, 100} {
+				agree(t, m, p, ks, int(n), []int64{n, pos}, 0)
+			}
+		}
+	}
+}

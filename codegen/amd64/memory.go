@@ -1,6 +1,7 @@
 package amd64
 
 import (
+	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
 
@@ -180,10 +181,28 @@ func (b *block) storeStmt(s *kernel.Store) {
 		return
 	}
 	step, rest, linear := off.Coeff(kernel.Col)
-	if linear && step != 1 && t.Rows > 1 && t.Elem != kernel.I64 && b.adjacent(s.Buf, s.Idx, kernel.Row) {
-		b.storeTurned(s, p, m, step, rest)
-		return
+	if linear && step != 1 && t.Rows > 1 && t.Elem != kernel.I64 {
+		if b.adjacent(s.Buf, s.Idx, kernel.Row) {
+			b.storeTurned(s, p, m, step, rest)
+			return
+		}
+		if names := b.aligned(s.Buf, s.Idx, kernel.Row); names != nil {
+			whole := b.icmp(predicate[ints.Le], c64(lanes/2), b.rows(t)) // a square for fewer rows is dearer than they are
+			for _, n := range names {
+				whole = b.bin(and, whole, b.icmp(predicate[ints.Eq], b.bin(and, b.vars[n], c64(lanes-1)), c64(0)))
+			}
+			b.when(whole, func() { b.assume(names, func() { b.storeTurned(s, p, m, step, rest) }) })
+			b.when(b.bin(xor, whole, constant.True), func() { b.storeRows(s, p, m, off) })
+			return
+		}
 	}
+	b.storeRows(s, p, m, off)
+}
+
+// storeRows stores a tile row by row.
+func (b *block) storeRows(s *kernel.Store, p place, m memory, off *ints.Expr) {
+	t := s.Src
+	step, rest, linear := off.Coeff(kernel.Col)
 	n := b.cols(t)
 	b.eachRow(t, func(r value.Value) {
 		row := b.rowAt(p, r)

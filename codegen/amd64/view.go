@@ -1,6 +1,9 @@
 package amd64
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/value"
 
@@ -200,15 +203,65 @@ func widens(from, to kernel.Elem) bool {
 // or n in a buffer of panels, where such strips do not cross panels.
 func (b *block) adjacent(buf *kernel.Buf, idx []*ints.Expr, v string) bool {
 	nd := len(idx)
+	along := nd - 1
+	if buf.Panel > 0 {
+		along = nd - 2
+	}
 	for i, e := range idx {
-		if e.Has(v) && !(i == nd-1 && buf.Panel == 0 || i == nd-2 && buf.Panel > 0) {
+		if i != along && !b.steadyIn(e, v) {
 			return false
 		}
 	}
-	if buf.Panel == 0 {
-		k, _, ok := idx[nd-1].Coeff(v)
-		return ok && k == 1
+	e := idx[along]
+	if k, n0, ok := e.Coeff(v); ok && k == 1 {
+		return buf.Panel == 0 || buf.Panel%lanes == 0 && b.multiple(n0)%lanes == 0
 	}
-	k, n0, ok := idx[nd-2].Coeff(v)
-	return ok && k == 1 && buf.Panel%lanes == 0 && b.multiple(n0)%lanes == 0
+	return e.Op == ints.Mod && buf.Panel%lanes == 0 && b.wholeStrips(e, v)
+}
+
+// steadyIn says that e is one number in each strip of adjacent.
+func (b *block) steadyIn(e *ints.Expr, v string) bool {
+	if !e.Has(v) || e.Op == ints.Div && b.wholeStrips(e, v) {
+		return true
+	}
+	return len(e.Args) > 0 && !slices.ContainsFunc(e.Args, func(a *ints.Expr) bool { return !b.steadyIn(a, v) })
+}
+
+// wholeStrips says that e divides, by a number that 16 divides, what rises by one from a
+// multiple of 16 along each strip: no strip crosses a multiple of the divisor.
+func (b *block) wholeStrips(e *ints.Expr, v string) bool {
+	by, known := e.Args[1].IsConst()
+	k, from, ok := e.Args[0].Coeff(v)
+	return known && by > 0 && by%lanes == 0 && ok && k == 1 && b.multiple(from)%lanes == 0
+}
+
+// aligned gives the variables of which nothing is known and that, were they multiples
+// of 16, would make strips adjacent; nil where they would not.
+func (b *block) aligned(buf *kernel.Buf, idx []*ints.Expr, v string) []string {
+	names := map[string]bool{}
+	for _, e := range idx {
+		e.Vars(names)
+	}
+	maps.DeleteFunc(names, func(n string, _ bool) bool {
+		_, known := b.steps[n]
+		return known || n == kernel.Row || n == kernel.Col || b.vars[n] == nil
+	})
+	unknown := slices.Sorted(maps.Keys(names))
+	ok := false
+	b.assume(unknown, func() { ok = b.adjacent(buf, idx, v) })
+	if !ok {
+		return nil
+	}
+	return unknown
+}
+
+// assume runs body where the variables are multiples of 16.
+func (b *block) assume(names []string, body func()) {
+	for _, n := range names {
+		b.steps[n] = lanes
+	}
+	body()
+	for _, n := range names {
+		delete(b.steps, n)
+	}
 }
