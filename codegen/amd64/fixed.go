@@ -338,7 +338,7 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 	add := func(a, b value.Value, sums []value.Value) []value.Value {
 		next := append([]value.Value{}, sums...)
 		parts := make([][]value.Value, vecs) // codes of four steps each
-		for v := range vecs {
+		read := func(v int) {
 			codes := f.load(v32, b, codeAt[v])
 			if key.elem == kernel.Q4 {
 				low := vint(v32, 0x0f0f0f0f)
@@ -347,13 +347,32 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 				parts[v] = []value.Value{f.bin(xor, codes, vint(v32, -0x7f7f7f80))}
 			}
 		}
+		multiply := func(r, part, digit, v int) {
+			x := f.splat(f.load(i32, a, f.add(starts[r], c64(fixedDigit(key.elem, int64(part), int64(digit))))))
+			i := (r*vecs+v)*fixedDigits + digit
+			next[i] = f.intrinsic("llvm.x86.avx512.vpdpbusd.512", v32, next[i], parts[v][part], x)
+		}
+		// One row of Q4 goes vector by vector: beside its sums there is no room for the codes
+		// of all. Those of Q8, which are half as many, come from memory faster side by side.
+		if rows == 1 && key.elem == kernel.Q4 {
+			for v := range vecs {
+				read(v)
+				for part := range int(perWord / fixedSteps) {
+					for digit := range fixedDigits {
+						multiply(0, part, digit, v)
+					}
+				}
+			}
+			return next
+		}
+		for v := range vecs {
+			read(v)
+		}
 		for r := range rows {
 			for digit := range fixedDigits {
-				for part := range perWord / fixedSteps {
-					x := f.splat(f.load(i32, a, f.add(starts[r], c64(fixedDigit(key.elem, part, int64(digit))))))
+				for part := range int(perWord / fixedSteps) {
 					for v := range vecs {
-						i := (r*vecs+v)*fixedDigits + digit
-						next[i] = f.intrinsic("llvm.x86.avx512.vpdpbusd.512", v32, next[i], parts[v][part], x)
+						multiply(r, part, digit, v)
 					}
 				}
 			}
@@ -378,10 +397,11 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 		fetch := f.at(s, ahead(g))
 		sums, line, words := begin(a), int64(0), group/perWord
 		for w := range words {
-			// Evenly: the processor has room for few lines on their way.
+			// Evenly, and not into the nearest cache: the processor has room for few lines on
+			// their way, and for fewest there.
 			for ; line*words < (w+1)*key.blockBytes(); line += 64 {
 				for v := int64(0); v < int64(vecs); v += key.perPanel {
-					f.prefetch(fetch, f.add(scaleAt[v], c64(line)))
+					f.prefetchFar(fetch, f.add(scaleAt[v], c64(line)))
 				}
 			}
 			sums = add(f.at(a, c64(fixedDigit(key.elem, w*perWord/fixedSteps, 0))), f.at(b, c64(w*word)), sums)
