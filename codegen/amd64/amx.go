@@ -360,7 +360,7 @@ func (m *module) squareProduct(key squareKey) *ir.Func {
 	f := m.newFunc(name, types.Void, a, b, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc, fetch, room)
 	f.private()
 	m.squareProducts[key] = f.f
-	p := product{fn: f, key: productKey{key.elem, key.perPanel}, bPanel: bPanel}
+	p := product{fn: f, key: productKey{elem: key.elem, perPanel: key.perPanel}, bPanel: bPanel}
 	left, right := int64(key.left)*square, int64(key.right)*2*square
 	all := f.groups(depth)
 	band := f.mul(all, c64(left))

@@ -56,7 +56,7 @@ func (m *module) fewProduct(key squareKey) *ir.Func {
 	f := m.newFunc(name, types.Void, a, size, b, bStep, bPanel, depth, dst, dstRow, vecs, acc, fetch, lastFetch, room)
 	f.private()
 	m.squareFews[key] = f.f
-	p := few{product: product{fn: f, key: productKey{key.elem, key.perPanel}, b: b, bStep: bStep, bPanel: bPanel, depth: depth, dst: dst, dstRow: dstRow, vecs: vecs, acc: acc, fetch: fetch},
+	p := few{product: product{fn: f, key: productKey{elem: key.elem, perPanel: key.perPanel}, b: b, bStep: bStep, bPanel: bPanel, depth: depth, dst: dst, dstRow: dstRow, vecs: vecs, acc: acc, fetch: fetch},
 		parts: key.pairing, a: a, size: size, next: key.next, lastFetch: lastFetch}
 	f.nothing(depth, acc, dst, dstRow, f.bin(lshr, size, c64(6)), vecs)
 	var done value.Value = c64(0)

@@ -51,7 +51,7 @@ func (m *module) squareRow(key squareKey) *ir.Func {
 		}
 	})
 
-	p := product{fn: f, key: productKey{key.elem, key.perPanel}, b: b, bPanel: bPanel}
+	p := product{fn: f, key: productKey{elem: key.elem, perPanel: key.perPanel}, b: b, bPanel: bPanel}
 	// columns computes so many vectors from one on.
 	columns := func(v value.Value, wide int) {
 		var from []value.Value

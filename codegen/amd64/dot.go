@@ -88,11 +88,14 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 		b.quantised(lt, lTrans, a, r, depth, d, rows, vecs, s.Acc)
 		return
 	}
-	if s.Operands == kernel.BF16 {
+	pairs := b.machine.paired(s)
+	if pairs {
+		a = b.pairedLeft(lt, lTrans)
+	} else if s.Operands == kernel.BF16 {
 		a, r = b.roundLeft(a, int64(m), int64(k), rows, depth), b.roundRight(r, int64(k), int64(n), depth, vecs)
 	}
 	wide := b.scratch
-	if r.elem != kernel.F32 {
+	if r.elem != kernel.F32 || pairs {
 		wide = b.near(blockK*wideRow, span{b.pos, b.pos})
 	}
 	keep := value.Value(constant.NewNull(bytePtr))
@@ -106,11 +109,11 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 	}
 	height := int64(b.machine.Micro[0].Rows)
 	from, row, step, strip := a.ptr, value.Value(c64(a.row)), value.Value(c64(a.step)), value.Value(c64(height*a.row))
-	if c, ok := b.copies[copyKey{tile: lt, trans: lTrans}]; ok {
+	if c, ok := b.copies[copyKey{tile: lt, trans: lTrans}]; ok && !pairs {
 		from, row, step = b.choose(c.made, c.ptr, from), b.choose(c.made, c64(4), row), b.choose(c.made, c64(4*height), step)
 		strip = b.choose(c.made, b.mul(depth, c64(4*height)), strip)
 	}
-	b.call(b.product(productKey{r.elem, r.perPanel}), from, row, step, strip, r.ptr, c64(r.step), c64(r.panel),
+	b.call(b.product(productKey{r.elem, r.perPanel, pairs}), from, row, step, strip, r.ptr, c64(r.step), c64(r.panel),
 		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc), keep, fetch, wide)
 }
 
@@ -157,6 +160,25 @@ func operands(s *kernel.Dot) (left, right *kernel.Tile, leftTrans, rightTrans bo
 	return s.A, s.B, s.TransA, s.TransB
 }
 
+// depthOf is how many products an element of a product sums, at most.
+func depthOf(s *kernel.Dot) int {
+	if s.TransA {
+		return s.A.Rows
+	}
+	return s.A.Cols
+}
+
+// anyProduct says that a kernel has a product that is so.
+func anyProduct(k *kernel.Kernel, is func(*kernel.Dot) bool) (yes bool) {
+	for _, p := range k.Parts {
+		statements(p.Body, func(s kernel.Stmt) {
+			d, ok := s.(*kernel.Dot)
+			yes = yes || ok && is(d)
+		})
+	}
+	return yes
+}
+
 // turnAhead lays out the operands of products in a loop that the loop does not
 // change, before the loop; several says whether it has more turns than one.
 func (b *block) turnAhead(loop *kernel.For, several value.Value) {
@@ -169,8 +191,12 @@ func (b *block) turnAhead(loop *kernel.For, several value.Value) {
 			b.squaresAhead(loop, d, several)
 			return
 		}
-		if _, t, _, trans := operands(d); b.steady(loop, t) {
+		lt, t, lTrans, trans := operands(d)
+		if b.steady(loop, t) {
 			b.right(t, trans)
+		}
+		if b.machine.paired(d) && b.steady(loop, lt) {
+			b.pairedLeft(lt, lTrans)
 		}
 		b.stripsAhead(loop, d)
 	})

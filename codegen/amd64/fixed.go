@@ -3,7 +3,6 @@ package amd64
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/llir/llvm/ir"
@@ -87,24 +86,6 @@ func (m Machine) fixes(e kernel.Elem) bool { return e.Quantised() && m.Bytes != 
 
 // byteTiles is the feature that is tdpbssd.
 const byteTiles = "amx-int8"
-
-// with is the machine with the features that only some kernels need.
-func (m Machine) with(ks []*kernel.Kernel) Machine {
-	for _, k := range ks {
-		for _, b := range k.Bufs {
-			if !m.fixes(b.Elem) || b.Panel == 0 {
-				continue
-			}
-			if !slices.Contains(m.Features, m.Bytes) {
-				m.Features = append(slices.Clip(m.Features), m.Bytes)
-			}
-			if m.codeTiles(b.Elem) && !slices.Contains(m.Features, byteTiles) {
-				m.Features = append(slices.Clip(m.Features), byteTiles)
-			}
-		}
-	}
-	return m
-}
 
 // as reads a vector's bits as another type.
 func (f *fn) as(v value.Value, t types.Type) value.Value {

@@ -28,7 +28,11 @@
 // rounding is to nearest. Matrix tiles take denormal parts as 0.
 package amd64
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/memc-lang/memc/ir/kernel"
+)
 
 // Machine is a target: the instruction set and the register tiles that suit it.
 type Machine struct {
@@ -38,6 +42,7 @@ type Machine struct {
 	Coded    []Shape  // register tiles of a product with a quantised operand for few rows, as Micro; none where Bytes is there
 	Scale    bool     // has vscalefps
 	Bytes    string   // the feature that is vpdpbusd for 16 lanes, which products with codes then use; "": they do without
+	Pairs    string   // the feature that is vdpbf16ps, which products of bf16 operands then use; "": they do without
 	Squares  bool     // has matrix tiles, for products that may use them
 }
 
@@ -51,13 +56,14 @@ var AVX512 = Machine{
 	Micro:    []Shape{{14, 2}, {8, 2}, {7, 4}, {4, 4}, {2, 8}, {1, 8}},
 	Scale:    true,
 	Bytes:    "avx512vnni",
+	Pairs:    "avx512bf16",
 }
 
 // AMX is AVX512 with matrix tiles for bf16 (AMX-TILE and AMX-BF16), as 2023's
 // servers have them.
 var AMX = func() Machine {
 	m := AVX512
-	m.Name, m.Squares = "amx", true
+	m.Name, m.Squares, m.Pairs = "amx", true, "" // squares take what pairs would
 	m.Features = append(slices.Clone(m.Features), "amx-tile", "amx-bf16")
 	return m
 }()
@@ -68,4 +74,27 @@ var AVX2 = Machine{
 	Features: []string{"avx", "avx2", "fma", "f16c", "bmi", "bmi2"},
 	Micro:    []Shape{{6, 1}, {3, 2}, {1, 4}},
 	Coded:    []Shape{{3, 1}, {1, 4}},
+}
+
+// with is the machine with the features that only some kernels need.
+func (m Machine) with(ks []*kernel.Kernel) Machine {
+	need := func(feature string) {
+		if !slices.Contains(m.Features, feature) {
+			m.Features = append(slices.Clip(m.Features), feature)
+		}
+	}
+	for _, k := range ks {
+		for _, b := range k.Bufs {
+			if m.fixes(b.Elem) && b.Panel > 0 {
+				need(m.Bytes)
+				if m.codeTiles(b.Elem) {
+					need(byteTiles)
+				}
+			}
+		}
+		if anyProduct(k, m.paired) {
+			need(m.Pairs)
+		}
+	}
+	return m
 }

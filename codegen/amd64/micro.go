@@ -18,7 +18,8 @@ import (
 type microKey struct {
 	Shape
 	elem  kernel.Elem
-	leave bool // what was read of B is left behind as f32
+	leave bool // what was read of B is left behind, as f32 or in words
+	pairs bool // goes by pairs of k (pairs.go)
 }
 
 // micro is the function that computes one register tile:
@@ -40,13 +41,16 @@ func (m *module) micro(key microKey) *ir.Func {
 	span, acc, keep, fetch := ir.NewParam("b.span", i64), ir.NewParam("acc", bit), ir.NewParam("keep", bytePtr), ir.NewParam("fetch", i64)
 	name, params := fmt.Sprintf("memc.dot%dx%d.%s", key.Rows, key.Vecs*lanes, key.elem), []*ir.Param{pa, aRow, aStep, pb, bStep, depth, dst, dstRow, span, acc, keep, fetch}
 	wide := ir.NewParam("wide", bytePtr)
+	if key.pairs {
+		name += ".pairs"
+	}
 	if key.leave {
 		name, params = name+".wide", append(params, wide)
 	}
 	f := m.newFunc(name, types.Void, params...)
 	f.private()
 	m.micros[key] = f.f
-	rows, vecs, size := key.Rows, key.Vecs, int64(key.elem.Size())
+	rows, vecs := key.Rows, key.Vecs
 
 	// The accumulators begin as 0, or as the result's elements, scaled or not.
 	zero := &literal{vf32, "zeroinitializer"}
@@ -90,26 +94,46 @@ func (m *module) micro(key microKey) *ir.Func {
 	for v := 2; v < vecs; v += 2 {
 		spans = append(spans, f.mul(span, c64(int64(v/2))))
 	}
-	out := f.advance(depth, heads, steps, begin, func(p, acc []value.Value) []value.Value {
-		b := make([]value.Value, vecs)
-		for v := range b {
-			if int64(v%2)*lanes*size%64 == 0 {
-				f.prefetch(f.at(f.at(p[0], spans[v/2]), c64(int64(v%2)*lanes*size)), fetch)
-			}
-			b[v] = f.widened(f.load(vectorOf(key.elem), f.at(p[0], spans[v/2]), c64(int64(v%2)*lanes*size)))
-			if key.leave {
+	// turn adds what a row of B gives, or a pair of rows, of which the second may be missing.
+	turn := func(p, acc []value.Value, alone bool) []value.Value {
+		var b []value.Value
+		if key.pairs && key.elem != words {
+			b = f.pairedRows(key, p[0], bStep, spans, fetch, alone)
+		} else {
+			b = f.row(key, p[0], spans, fetch)
+		}
+		if key.leave {
+			for v := range b {
 				f.store(b[v], p[len(p)-1], c64(int64(v)*lanes*4))
 			}
 		}
 		next := make([]value.Value, rows*vecs)
 		for r := range rows {
+			if key.pairs {
+				x := f.splat(f.load(i32, p[1+r/4], strides[r%4]))
+				for v := range vecs {
+					next[r*vecs+v] = f.addPairs(acc[r*vecs+v], b[v], x)
+				}
+				continue
+			}
 			x := f.splat(f.load(f32, p[1+r/4], strides[r%4]))
 			for v := range vecs {
 				next[r*vecs+v] = f.fma(x, b[v], acc[r*vecs+v])
 			}
 		}
 		return next
-	})
+	}
+	var out []value.Value
+	if key.pairs && key.elem != words {
+		steps[0] = f.mul(bStep, c64(2))
+		out = f.byPairs(depth, heads, steps, begin, turn)
+	} else {
+		turns := value.Value(depth)
+		if key.pairs {
+			turns = f.bin(lshr, f.add(depth, c64(1)), c64(1))
+		}
+		out = f.advance(turns, heads, steps, begin, func(p, acc []value.Value) []value.Value { return turn(p, acc, false) })
+	}
 	for r := range rows {
 		row := f.at(dst, f.mul(dstRow, c64(int64(r))))
 		for v := range vecs {
@@ -118,4 +142,17 @@ func (m *module) micro(key microKey) *ir.Func {
 	}
 	f.ret()
 	return f.f
+}
+
+// row reads a row of B, widened, and asks for what comes so many bytes later.
+func (f *fn) row(key microKey, b value.Value, spans []value.Value, fetch value.Value) []value.Value {
+	out, size := make([]value.Value, key.Vecs), int64(key.elem.Size())
+	for v := range out {
+		at, in := f.at(b, spans[v/2]), int64(v%2)*lanes*size
+		if in%64 == 0 {
+			f.prefetch(f.at(at, c64(in)), fetch)
+		}
+		out[v] = f.widened(f.load(vectorOf(key.elem), at, c64(in)))
+	}
+	return out
 }

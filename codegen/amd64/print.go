@@ -76,7 +76,7 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 	claimed := ir.NewParam("claimed", bytePtr)
 	f := m.newFunc(k.Name, types.Void, bufs, slots, record, scratch, worker, workers, claimed)
 	f.push()
-	squares := m.machine.anySquared(k)
+	squares := anyProduct(k, m.machine.squared)
 	var shape value.Value
 	if squares {
 		shape = f.squaresOn()

@@ -29,11 +29,20 @@ const wideRow = 2 * lanes * 4
 // reads in its place.
 const ahead = 12
 
-// productKey names a product by the right operand's type in memory and the
-// vectors in its panels; nothing else of it is constant.
+// productKey names a product by the right operand's type in memory, the vectors in its
+// panels, and whether it runs in pairs (pairs.go); nothing else of it is constant.
 type productKey struct {
 	elem     kernel.Elem
 	perPanel int64
+	pairs    bool
+}
+
+// copied is the type of the widened copy of B.
+func (k productKey) copied() kernel.Elem {
+	if k.pairs {
+		return words
+	}
+	return kernel.F32
 }
 
 // product is the function that computes a product of operands in place:
@@ -45,6 +54,8 @@ type productKey struct {
 //	        what dst's rows are multiplied by first or null,
 //	        bytes from what is read of b to what is fetched,
 //	        room for blockK rows of two widened vectors unless b is f32)
+//
+// In pairs, a's columns are words; k and b's rows are as otherwise.
 func (m *module) product(key productKey) *ir.Func {
 	if f := m.products[key]; f != nil {
 		return f
@@ -56,7 +67,11 @@ func (m *module) product(key productKey) *ir.Func {
 	bStep, bPanel := param("b.step", i64), param("b.panel", i64)
 	depth, dstRow, rows, vecs, acc := param("k", i64), param("dst.row", i64), param("rows", i64), param("vecs", i64), param("acc", bit)
 	keep, fetch, wide := param("keep", bytePtr), param("fetch", i64), param("wide", bytePtr)
-	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d", key.elem, key.perPanel*lanes), types.Void,
+	name := fmt.Sprintf("memc.product.%s.%d", key.elem, key.perPanel*lanes)
+	if key.pairs {
+		name += ".pairs"
+	}
+	f := m.newFunc(name, types.Void,
 		pa, aRow, aStep, aStrip, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc, keep, fetch, wide)
 	f.private()
 	m.products[key] = f.f
@@ -67,7 +82,11 @@ func (m *module) product(key productKey) *ir.Func {
 	p.from = c64(0)
 	piece := func(turn value.Value, tiles func()) {
 		f.carryOn(depth, turn, func(k value.Value) {
-			p.a = f.at(pa, f.mul(k, aStep))
+			column := k
+			if key.pairs {
+				column = f.bin(lshr, k, c64(1))
+			}
+			p.a = f.at(pa, f.mul(column, aStep))
 			p.b = f.at(pb, f.mul(k, bStep))
 			p.depth = f.smin(f.sub(depth, k), turn)
 			later := f.icmp(predicate[ints.Ne], k, c64(0))
@@ -77,7 +96,7 @@ func (m *module) product(key productKey) *ir.Func {
 		})
 	}
 	// Two tiles of rows are enough to share a widened copy of B.
-	if tall := int64(2 * m.machine.Micro[0].Rows); key.elem != kernel.F32 && key.perPanel%2 == 0 {
+	if tall := int64(2 * m.machine.Micro[0].Rows); key.elem != key.copied() && key.perPanel%2 == 0 {
 		p.from = f.merge(f.icmp(predicate[ints.Le], c64(tall), rows), func() value.Value {
 			piece(c64(blockK), func() { p.wideTiles(wide) })
 			return f.bin(and, vecs, c64(-2))
@@ -122,14 +141,14 @@ func (p *product) wideTiles(wide value.Value) {
 		dst := p.at(p.dst, p.mul(v, c64(lanes*4)))
 		for w := 0; w < 2; w += tallest.Vecs {
 			side := c64(int64(w) * lanes * 4)
-			first := p.micro(microKey{tallest, p.key.elem, true})
+			first := p.micro(microKey{Shape: tallest, elem: p.key.elem, leave: true, pairs: p.key.pairs})
 			p.call(first, p.a, p.aRow, p.aStep, p.column(p.add(v, c64(int64(w)))), p.bStep, p.depth, p.at(dst, side), p.dstRow, c64(0), p.acc, p.keep, p.fetch, p.at(wide, side))
 		}
 		p.bands(func(s Shape, from, to value.Value) {
 			if s == tallest {
 				from = c64(int64(s.Rows))
 			}
-			micro := p.micro(microKey{Shape: Shape{s.Rows, min(s.Vecs, 2)}, elem: kernel.F32})
+			micro := p.micro(microKey{Shape: Shape{s.Rows, min(s.Vecs, 2)}, elem: p.key.copied(), pairs: p.key.pairs})
 			for w := 0; w < 2; w += min(s.Vecs, 2) {
 				side := c64(int64(w) * lanes * 4)
 				p.count(from, to, int64(s.Rows), func(r value.Value) {
@@ -194,7 +213,7 @@ func (p *product) band(s Shape, from, to value.Value) {
 			span = c64(2 * lanes * int64(p.key.elem.Size()))
 		}
 		end := p.add(p.from, p.bin(and, p.sub(p.vecs, p.from), c64(-int64(w))))
-		micro := p.micro(microKey{Shape: Shape{s.Rows, w}, elem: p.key.elem})
+		micro := p.micro(microKey{Shape: Shape{s.Rows, w}, elem: p.key.elem, pairs: p.key.pairs})
 		first := v
 		p.count(from, to, int64(s.Rows), func(r value.Value) {
 			left, dst, keep := p.left(r), p.at(p.dst, p.mul(r, p.dstRow)), p.keepAt(r)

@@ -37,7 +37,7 @@ func (b *block) roundLeft(a left, m, k int64, rows, depth value.Value) left {
 func (b *block) roundRight(r right, k, n int64, depth, vecs value.Value) right {
 	row := rowBytes(n, 4)
 	out := b.near(k*row, span{b.pos, b.pos})
-	p := product{fn: b.fn, key: productKey{r.elem, r.perPanel}, b: r.ptr, bPanel: c64(r.panel)}
+	p := product{fn: b.fn, key: productKey{elem: r.elem, perPanel: r.perPanel}, b: r.ptr, bPanel: c64(r.panel)}
 	b.count(c64(0), vecs, 1, func(v value.Value) {
 		from, to := p.column(v), b.at(out, b.mul(v, c64(lanes*4)))
 		b.count(c64(0), depth, 1, func(k value.Value) {

@@ -20,7 +20,7 @@ import (
 
 // features are the processor's names of llc's features.
 var features = map[string]cpuid.FeatureID{"avx": cpuid.AVX, "avx2": cpuid.AVX2, "fma": cpuid.FMA3, "f16c": cpuid.F16C, "bmi": cpuid.BMI1, "bmi2": cpuid.BMI2,
-	"avx512f": cpuid.AVX512F, "avx512vl": cpuid.AVX512VL, "avx512bw": cpuid.AVX512BW, "avx512dq": cpuid.AVX512DQ, "amx-tile": cpuid.AMXTILE, "amx-bf16": cpuid.AMXBF16, "amx-int8": cpuid.AMXINT8, "avx512vnni": cpuid.AVX512VNNI}
+	"avx512f": cpuid.AVX512F, "avx512vl": cpuid.AVX512VL, "avx512bw": cpuid.AVX512BW, "avx512dq": cpuid.AVX512DQ, "amx-tile": cpuid.AMXTILE, "amx-bf16": cpuid.AMXBF16, "amx-int8": cpuid.AMXINT8, "avx512vnni": cpuid.AVX512VNNI, "avx512bf16": cpuid.AVX512BF16}
 
 // without names what a test leaves out here by a part of it that is skipped: a summary
 // of tests shows those.
@@ -53,6 +53,10 @@ func machines(t testing.TB) []Machine {
 				without(t, m.Name, "not run here: the system does not grant matrix tiles: %v", errno)
 				ok = false
 			}
+		}
+		if f := m.Pairs; ok && f != "" && !cpuid.CPU.Supports(features[f]) {
+			without(t, m.Name+"/"+f, "not run here: the processor lacks %s; products of bf16 go another way", f)
+			m.Pairs = ""
 		}
 		if ok {
 			ms = append(ms, m)

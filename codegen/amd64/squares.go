@@ -13,23 +13,9 @@ import (
 // squared says that a product is computed in matrix tiles. Its rows' order of
 // sums then is that of groups of 32, which the statement must allow.
 func (m Machine) squared(s *kernel.Dot) bool {
-	k := s.A.Cols
-	if s.TransA {
-		k = s.A.Rows
-	}
+	k := depthOf(s)
 	loose := s.Group >= k || s.Group > 0 && s.Group%deep == 0
 	return m.Squares && loose && (k >= deep || s.Operands == kernel.BF16)
-}
-
-// anySquared says that a kernel has such a product.
-func (m Machine) anySquared(k *kernel.Kernel) (yes bool) {
-	for _, p := range k.Parts {
-		statements(p.Body, func(s kernel.Stmt) {
-			d, ok := s.(*kernel.Dot)
-			yes = yes || ok && m.squared(d)
-		})
-	}
-	return yes
 }
 
 // partsOf is how many bf16 numbers stand for an element.
@@ -99,7 +85,7 @@ func (b *block) rightReady(t *kernel.Tile, trans bool, parts int, made value.Val
 	r := b.right(t, trans)
 	out := b.near((n+31)/32*((k+deep-1)/deep)*int64(parts)*2*square, b.rest)
 	b.when(made, func() {
-		p := product{fn: b.fn, key: productKey{r.elem, r.perPanel}, bPanel: c64(r.panel)}
+		p := product{fn: b.fn, key: productKey{elem: r.elem, perPanel: r.perPanel}, bPanel: c64(r.panel)}
 		vecs := b.bin(lshr, b.add(cols, c64(lanes-1)), c64(4))
 		each := b.mul(b.groups(depth), c64(int64(parts)*2*square))
 		b.count(c64(0), vecs, 2, func(v value.Value) {

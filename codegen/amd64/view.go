@@ -36,8 +36,11 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 	if l.Gather != nil || l.Buf.Write || u.writes != 1 || t.Elem == kernel.I64 || !widens(l.Buf.Elem, t.Elem) || l.Buf.Elem.Size() > t.Elem.Size() {
 		return false
 	}
-	seen := 0
+	seen, rounded := 0, false
 	statements(after, func(s kernel.Stmt) {
+		if d, ok := s.(*kernel.Dot); ok && d.Operands != kernel.F32 {
+			rounded = rounded || d.A == t || d.B == t
+		}
 		_, reads := effects(s)
 		for _, r := range reads {
 			if r.tile == t {
@@ -45,7 +48,7 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 			}
 		}
 	})
-	if seen != len(u.reads) {
+	if seen != len(u.reads) || rounded && l.Buf.Elem.Quantised() {
 		return false
 	}
 	size := int64(l.Buf.Elem.Size())

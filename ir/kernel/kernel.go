@@ -183,7 +183,7 @@ type Map struct {
 // or from 0: the result does not depend on tile sizes. Two things may loosen
 // that. Group > 1 says that the tile's first k lies at a multiple of Group in the
 // whole sum: a target may then sum each Group of ks, from the first on, in a
-// fixed order of its own before it is added. Where B was loaded from a quantised
+// fixed order of its own, by itself or on top of those before it. Where B was loaded from a quantised
 // buffer, a target may sum the codes of each of its groups in a chain of their
 // own and add that sum times the scale; for that it may first round the elements
 // of A that meet a group of Q4 to multiples of a power of two that is at most
