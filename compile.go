@@ -230,7 +230,7 @@ func TilingOf(target string) passes.Tiling {
 	}
 	switch target {
 	case "avx512":
-		t.Rows, t.Cols = 112, 128
+		t.Rows, t.Cols, t.Pairs = 112, 128, true
 	case "amx": // what lays out operands is shared by many rows
 		t.Rows, t.Cols, t.RecurRows, t.AttendQ = 128, 128, 128, 128
 	}

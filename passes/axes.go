@@ -41,16 +41,17 @@ func (l *layout) find(name string) *axis {
 
 // Tiling is the tile sizes that schedules choose from, by machine.
 type Tiling struct {
-	Rows      int // token rows of a product's tile
-	Cols      int // columns of a product's tile
-	MapElems  int // about how many elements a tile of a map has
-	AttendQ   int // query rows of an attention tile
-	RecurRows int // token rows of a scan body's tile
-	Panel     int // columns of a packed panel
-	Codes     int // the same of quantised weights whose rows are whole groups; 0: Panel
-	MaxNear   int // the most elements that one tile may have
-	MaxSums   int // the most elements of a sum over rows in one block, and a quarter of it of all sums beside other work
-	Resident  int // the most elements of fast weights that stay near one block from chunk to chunk; 0: none do
+	Rows      int  // token rows of a product's tile
+	Cols      int  // columns of a product's tile
+	MapElems  int  // about how many elements a tile of a map has
+	AttendQ   int  // query rows of an attention tile
+	RecurRows int  // token rows of a scan body's tile
+	Panel     int  // columns of a packed panel
+	Pairs     bool // panels of bf16 weights that products of bf16 operands read have pairs of ks
+	Codes     int  // the same of quantised weights whose rows are whole groups; 0: Panel
+	MaxNear   int  // the most elements that one tile may have
+	MaxSums   int  // the most elements of a sum over rows in one block, and a quarter of it of all sums beside other work
+	Resident  int  // the most elements of fast weights that stay near one block from chunk to chunk; 0: none do
 }
 
 // mostOperand is the most elements of a product's operand in one tile: where the

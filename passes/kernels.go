@@ -84,7 +84,7 @@ func (k *kernelBuilder) buf(s *store, write bool) *kernel.Buf {
 	for i, b := range k.bufs {
 		if kb := k.k.Bufs[i]; b == s.buf {
 			write = write || kb.Write
-			if slices.Equal(kb.Dims, s.dims) && kb.Panel == s.panel {
+			if slices.Equal(kb.Dims, s.dims) && kb.Panel == s.panel && kb.Pairs == s.pairs {
 				found = kb
 			}
 		}
@@ -98,7 +98,7 @@ func (k *kernelBuilder) buf(s *store, write bool) *kernel.Buf {
 		return found
 	}
 	pb := k.sc.lw.plan.Buffers[s.buf]
-	kb := &kernel.Buf{Name: fmt.Sprintf("b%d", len(k.bufs)), Elem: pb.Elem, Dims: s.dims, Panel: s.panel, Write: write}
+	kb := &kernel.Buf{Name: fmt.Sprintf("b%d", len(k.bufs)), Elem: pb.Elem, Dims: s.dims, Panel: s.panel, Pairs: s.pairs, Write: write}
 	k.bufs = append(k.bufs, s.buf)
 	k.k.Bufs = append(k.k.Bufs, kb)
 	return kb

@@ -265,6 +265,7 @@ type store struct {
 	buf     int
 	dims    []int // as kernels see the buffer
 	panel   int
+	pairs   bool
 	kind    storeKind
 	history *history
 	shift   *ints.Expr // added to the row (to the element, where flat)
@@ -471,7 +472,8 @@ func (lw *lowerer) weight(n *ir.Node) *store {
 		if lw.Tiling.Codes > 0 && b.Elem.Quantised() && shape[len(shape)-1]%b.Elem.Group() == 0 {
 			b.Panel = lw.Tiling.Codes
 		}
-		s.kind, s.panel = storeDims, b.Panel
+		b.Pairs = lw.Tiling.Pairs && lw.Products == elem.BF16 && b.Elem == elem.BF16 && shape[len(shape)-1]%2 == 0
+		s.kind, s.panel, s.pairs = storeDims, b.Panel, b.Pairs
 	} else if b.Elem.Quantised() {
 		b.Dims, s.kind = shape, storeDims
 	} else {

@@ -43,7 +43,7 @@ func (p *Program) AdoptWeights(w *Weights) (*Weights, error) {
 func layoutKey(b *plan.Buffer) string {
 	switch b.Class {
 	case plan.Weight:
-		return fmt.Sprintf("%q %v %v %s %v %d", b.Tensor, b.Shape, b.Init, b.Elem, b.Dims, b.Panel)
+		return fmt.Sprintf("%q %v %v %s %v %d %t", b.Tensor, b.Shape, b.Init, b.Elem, b.Dims, b.Panel, b.Pairs)
 	case plan.Table:
 		return fmt.Sprintf("%s %v %d %q", b.Elem, b.Dims, b.Panel, b.Data)
 	}

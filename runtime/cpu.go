@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/cpuid/v2"
+
+	"github.com/memc-lang/memc/ir/plan"
 )
 
 // spelled has the features that LLVM names otherwise than cpuid does.
@@ -44,4 +46,14 @@ func supported(target string, features []string) error {
 		return nil
 	}
 	return &Unsupported{fmt.Sprintf("target %s needs %s, which this processor (%s) lacks", target, strings.Join(lack, ", "), cpuid.CPU.BrandName)}
+}
+
+// host is what suits this processor. AMD's (Zen 4) reads what a product of one row reads
+// from memory or from L3 1.1 to 1.2 times as fast where nothing is fetched; Intel's
+// (Sapphire Rapids) reads at its full speed with this.
+func host() plan.NativeHost {
+	if cpuid.CPU.VendorID == cpuid.AMD {
+		return plan.NativeHost{}
+	}
+	return plan.NativeHost{Ahead: 12}
 }

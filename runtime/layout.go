@@ -12,8 +12,16 @@ type layout struct {
 	size             int // bytes of an element
 	count            int // matrices
 	rows, cols       int
-	panel            int // 0: row-major
-	group, perMatrix int // rows stored together; groups of a matrix
+	panel            int  // 0: row-major
+	pairs            bool // of 2-byte elements: those of two columns are adjacent
+	group, perMatrix int  // rows stored together; groups of a matrix
+}
+
+// weightLayout is the layout of a weight, which may have pairs.
+func weightLayout(b *plan.Buffer) layout {
+	l := layoutOf(b.Elem, b.Dims, b.Panel)
+	l.pairs = b.Pairs
+	return l
 }
 
 func layoutOf(e plan.Elem, dims []int, panel int) layout {
@@ -81,6 +89,11 @@ func (l *layout) move(panel, elements []byte, rows int, in bool) {
 	case 1:
 		moveAs[uint8](l, panel, elements, rows, in)
 	case 2:
+		if l.pairs { // elements twice as large, half as many in a row
+			words := layout{size: 4, cols: l.cols / 2, panel: l.panel}
+			moveAs[uint32](&words, panel, elements, rows, in)
+			return
+		}
 		moveAs[uint16](l, panel, elements, rows, in)
 	case 4:
 		moveAs[uint32](l, panel, elements, rows, in)

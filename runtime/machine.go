@@ -140,7 +140,7 @@ func (s *state) start(p *plan.Plan, w *packed, to []byte) {
 	}
 	src := &p.Buffers[b.From]
 	data := w.buffer(p, b.From)
-	from := layoutOf(src.Elem, src.Dims, src.Panel)
+	from := weightLayout(src)
 	if src.Elem == b.Elem && src.Panel == b.Panel && (b.Panel == 0 || from == s.layout) {
 		copy(to, data)
 		return

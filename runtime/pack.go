@@ -55,7 +55,7 @@ func packPlan(p *plan.Plan, w *Weights) (*packed, error) {
 			if err != nil {
 				return nil, fmt.Errorf("the tensor %s: %w", b.Tensor, err)
 			}
-			l := layoutOf(b.Elem, b.Dims, b.Panel)
+			l := weightLayout(b)
 			for g := range l.groups() {
 				jobs = append(jobs, job{b.Tensor, read, l, g, k.buffer(p, i), b.Elem})
 			}

@@ -25,10 +25,10 @@ func (m *machine) begin() error {
 	if m.team != nil {
 		return nil
 	}
-	const page = 4096                                 // workers' scratch begins on pages of their own
-	stride := (m.engine.scratch + page) &^ (page - 1) // room behind it, too
+	const page = 4096 // workers' scratch begins on pages of their own
+	stride := (m.engine.scratch + plan.HostBytes + page - 1) &^ (page - 1)
 	threads := m.options.threads()
-	scratch, err := memory.New(stride * int64(threads))
+	scratch, err := memory.New(page + stride*int64(threads))
 	if err != nil {
 		return err
 	}
@@ -38,9 +38,12 @@ func (m *machine) begin() error {
 	}
 	scratch.Huge()
 	m.scratch, m.barrier = scratch, barrier
+	for i := range int64(threads) {
+		memory.View[int64](scratch, page+i*stride-plan.HostBytes, 1)[0] = host().Ahead
+	}
 	t := newTeam(m.engine.code, m.engine.walk, m.engine.work, threads)
 	t.call.Records, t.call.Record, t.call.Barrier = m.records.Addr(0), int64(m.plan.Record), barrier.Addr(0)
-	t.call.Scratch, t.call.Stride = scratch.Addr(0), stride
+	t.call.Scratch, t.call.Stride = scratch.Addr(page), stride
 	m.team = t
 	m.stop = goruntime.AddCleanup(m, (*team).stop, t)
 	return nil

@@ -46,6 +46,12 @@ func productBits(t *testing.T, m Machine, elem, how string, every int) {
 		{64, 64, 160, func(s string) string { return strings.Replace(s, "]/32", "]/16", 1) }},
 		{64, 64, 640, func(s string) string { return strings.Replace(s, "]/32", "]/64", 1) }},
 		{32, 64, 160, func(s string) string { return strings.Replace(s, "]/32", "]/24", 1) }},
+		{64, 64, 160, func(s string) string {
+			if elem == "f32" {
+				return s
+			}
+			return strings.Replace(s, "]/32", "]/32 pairs", 1)
+		}},
 		// Few rows fetch what the next turn reads: of panels, of whole rows, of parts of rows.
 		{64, 64, 160, inTurns}, {16, 128, 64, inTurns}, {64, 100, 160, func(s string) string { return inTurns(inRows(s)) }}, {64, 48, 320, func(s string) string { return inTurns(inRows(s)) }},
 	} {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/memc-lang/memc/ir/ints"
 	"github.com/memc-lang/memc/ir/kernel"
+	"github.com/memc-lang/memc/ir/plan"
 )
 
 // A product of tiles: how its operands lie in memory, and what has to be
@@ -95,7 +96,8 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 		a, r = b.roundLeft(a, int64(m), int64(k), rows, depth), b.roundRight(r, int64(k), int64(n), depth, vecs)
 	}
 	wide := b.scratch
-	if r.elem != kernel.F32 || pairs {
+	key := productKey{r.elem, r.perPanel, pairs}
+	if r.elem != key.copied() {
 		wide = b.near(blockK*wideRow, span{b.pos, b.pos})
 	}
 	keep := value.Value(constant.NewNull(bytePtr))
@@ -103,9 +105,17 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 		keep = b.place(scaleOf(scale)).ptr
 	}
 	fetch := value.Value(c64(ahead * r.step))
-	if r.next != nil {
+	if most, known := constInt(rows); !known || most <= int64(b.machine.Micro[0].Rows) {
+		steps := b.load(i64, b.scratch, c64(-plan.HostBytes))
+		near := b.mul(steps, c64(r.step))
+		if r.next != nil {
+			near = r.next
+			if int64(k)*int64(n)*int64(r.elem.Size()) > besideTurn {
+				near = b.choose(b.icmp(predicate[ints.Eq], steps, c64(0)), c64(0), near)
+			}
+		}
 		few := b.icmp(predicate[ints.Le], rows, c64(int64(b.machine.Micro[0].Rows)))
-		fetch = b.choose(few, r.next, fetch)
+		fetch = b.choose(few, near, fetch)
 	}
 	height := int64(b.machine.Micro[0].Rows)
 	from, row, step, strip := a.ptr, value.Value(c64(a.row)), value.Value(c64(a.step)), value.Value(c64(height*a.row))
@@ -113,7 +123,7 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 		from, row, step = b.choose(c.made, c.ptr, from), b.choose(c.made, c64(4), row), b.choose(c.made, c64(4*height), step)
 		strip = b.choose(c.made, b.mul(depth, c64(4*height)), strip)
 	}
-	b.call(b.product(productKey{r.elem, r.perPanel, pairs}), from, row, step, strip, r.ptr, c64(r.step), c64(r.panel),
+	b.call(b.product(key), from, row, step, strip, r.ptr, c64(r.step), c64(r.panel),
 		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc), keep, fetch, wide)
 }
 

@@ -22,6 +22,7 @@ func TestPairs(t *testing.T) {
 		{"f32[45,70]", "f32[45,70] rows n cols d", "f16[70,100]", "f32[70,100] rows d", "a, b"},
 		{"f32[70,45]", "f32[70,45] rows d cols n", "bf16[70,100]", "f32[70,100] rows d", "a', b"},
 		{"f32[70,45]", "f32[70,45] rows d cols n", "f32[100,70]", "f32[100,70] cols d", "a', b'"},
+		{"f32[45,70]", "f32[45,70] rows n cols d", "bf16[100,70]/32 pairs", "f32[100,70] cols d", "a, b'"},
 		{"f32[45,70] write", "f32[45,70] rows n cols d", "bf16[100,70]/32 write", "f32[100,70] cols d", "a, b'"},
 	} {
 		ks = append(ks, parse(t, fmt.Sprintf(`kernel pairs%d(x: %s, w: %s, y: f32[45,100] write) ints(n, d) {

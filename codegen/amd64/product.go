@@ -25,9 +25,14 @@ const wideRow = 2 * lanes * 4
 
 // ahead is how many steps of k B is fetched before its use: it comes from L2, in
 // one sequence, which the processor's own prefetching follows too late. Few rows
-// in a loop are done with B too soon for that: they fetch what the next turn
-// reads in its place.
+// have it from farther away, and fetch what suits the processor (plan.NativeHost);
+// in a loop they are done with B too soon for that, and what they fetch is what the
+// next turn reads in its place.
 const ahead = 12
+
+// besideTurn is the bytes of one turn's B beside which those of the next surely have
+// room in the nearest cache.
+const besideTurn = 16 << 10
 
 // productKey names a product by the right operand's type in memory, the vectors in its
 // panels, and whether it runs in pairs (pairs.go); nothing else of it is constant.
@@ -55,7 +60,8 @@ func (k productKey) copied() kernel.Elem {
 //	        bytes from what is read of b to what is fetched,
 //	        room for blockK rows of two widened vectors unless b is f32)
 //
-// In pairs, a's columns are words; k and b's rows are as otherwise.
+// In pairs, a's columns are words, and so are b's rows where b is in words; k is as
+// otherwise.
 func (m *module) product(key productKey) *ir.Func {
 	if f := m.products[key]; f != nil {
 		return f
@@ -82,12 +88,15 @@ func (m *module) product(key productKey) *ir.Func {
 	p.from = c64(0)
 	piece := func(turn value.Value, tiles func()) {
 		f.carryOn(depth, turn, func(k value.Value) {
-			column := k
+			column, row := k, k
 			if key.pairs {
 				column = f.bin(lshr, k, c64(1))
 			}
+			if key.elem == words {
+				row = column
+			}
 			p.a = f.at(pa, f.mul(column, aStep))
-			p.b = f.at(pb, f.mul(k, bStep))
+			p.b = f.at(pb, f.mul(row, bStep))
 			p.depth = f.smin(f.sub(depth, k), turn)
 			later := f.icmp(predicate[ints.Ne], k, c64(0))
 			p.acc = f.bin(or, acc, later)

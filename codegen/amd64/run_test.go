@@ -2,6 +2,7 @@ package amd64
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"runtime"
@@ -201,10 +202,12 @@ func (p *program) walk(t testing.TB, steps []plan.NativeStep, records []int64, l
 			defer runtime.UnlockOSThread()
 			var pin runtime.Pinner
 			defer pin.Unpin()
-			near := aligned(scratch + 256)
+			near := aligned(plan.HostBytes + scratch + 256)
 			for i := range near {
 				near[i] = 0xff // NaN: what is undefined must not show
 			}
+			binary.LittleEndian.PutUint64(near, uint64(12*(w%2))) // nothing depends on it
+			near = near[plan.HostBytes:]
 			purego.SyscallN(fn, first, uintptr(len(steps)), record, uintptr(length), address(&pin, near), uintptr(w), uintptr(workers), barrier)
 			for i, c := range near[scratch:] {
 				if c != 0xff {

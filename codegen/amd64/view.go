@@ -36,10 +36,11 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 	if l.Gather != nil || l.Buf.Write || u.writes != 1 || t.Elem == kernel.I64 || !widens(l.Buf.Elem, t.Elem) || l.Buf.Elem.Size() > t.Elem.Size() {
 		return false
 	}
-	seen, rounded := 0, false
+	seen, rounded, paired := 0, false, true
 	statements(after, func(s kernel.Stmt) {
-		if d, ok := s.(*kernel.Dot); ok && d.Operands != kernel.F32 {
-			rounded = rounded || d.A == t || d.B == t
+		if d, ok := s.(*kernel.Dot); ok && (d.A == t || d.B == t) {
+			rounded = rounded || d.Operands != kernel.F32
+			paired = paired && b.machine.paired(d)
 		}
 		_, reads := effects(s)
 		for _, r := range reads {
@@ -48,7 +49,7 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 			}
 		}
 	})
-	if seen != len(u.reads) || rounded && l.Buf.Elem.Quantised() {
+	if seen != len(u.reads) || rounded && l.Buf.Elem.Quantised() || !paired && l.Buf.Pairs {
 		return false
 	}
 	size := int64(l.Buf.Elem.Size())
@@ -159,9 +160,21 @@ func (b *block) panelView(l *kernel.Load) bool {
 		return b.quantisedView(l, idx, ck, byRow)
 	}
 	size := int64(l.Buf.Elem.Size())
+	in, step := l.Buf.Elem, ck*p*size
+	if l.Buf.Pairs {
+		// Words begin and end with whole pairs.
+		depth, valid := l.Dst.Rows, l.Dst.ValidRows
+		if byRow {
+			depth, valid = l.Dst.Cols, l.Dst.ValidCols
+		}
+		if l.Buf.Elem != kernel.BF16 || ck != 1 || b.multiple(k0)%2 != 0 || depth%2 != 0 || valid != nil && b.multiple(valid)%2 != 0 {
+			return false
+		}
+		in, step = words, 2*p*size
+	}
 	at := b.int(b.offset(l.Buf, idx))
-	b.places[l.Dst] = place{ptr: b.at(b.bufs[l.Buf], b.mul(at, c64(size))), elem: l.Buf.Elem,
-		panel: &panel{size: p, stride: int64(l.Buf.Dims[nd-1]) * p * size, step: ck * p * size, byRow: byRow},
+	b.places[l.Dst] = place{ptr: b.at(b.bufs[l.Buf], b.mul(at, c64(size))), elem: in,
+		panel: &panel{size: p, stride: int64(l.Buf.Dims[nd-1]) * p * size, step: step, byRow: byRow},
 		next:  b.toNext(b.offset(l.Buf, idx), size), more: b.goesOn(b.offset(l.Buf, idx))}
 	return true
 }
@@ -207,6 +220,9 @@ func widens(from, to kernel.Elem) bool {
 func (b *block) adjacent(buf *kernel.Buf, idx []*ints.Expr, v string) bool {
 	nd := len(idx)
 	along := nd - 1
+	if buf.Pairs {
+		return false
+	}
 	if buf.Panel > 0 {
 		along = nd - 2
 	}

@@ -37,9 +37,9 @@ func TestWork(t *testing.T) {
 		pin.Pin(team)
 		bufs, slots, by := []uintptr{address(&pin, acc)}, []int64{0}, []int64{3}
 		steps := []plan.NativeStep{{Kind: int64(plan.Launch), Fn: p.fn(t, "grow"), Bufs: address(&pin, bufs), Slots: address(&pin, slots)}}
-		scratch := p.Scratch["grow"] + 64
+		scratch := p.Scratch["grow"] + plan.HostBytes
 		team.Steps, team.Count, team.Records, team.Record = address(&pin, steps), 1, address(&pin, by), 1
-		team.Scratch, team.Stride = address(&pin, aligned(scratch*int64(workers))), scratch
+		team.Scratch, team.Stride = address(&pin, aligned(plan.HostBytes + scratch*int64(workers))[plan.HostBytes:]), scratch
 		team.Barrier = address(&pin, aligned(int64(unsafe.Sizeof(plan.NativeBarrier{}))))
 		var wg sync.WaitGroup
 		for w := 1; w < workers; w++ {

@@ -102,5 +102,5 @@ func bufOf(s kernel.Stmt) *kernel.Buf {
 // apart reports whether two buffers are surely different memory, as far as that
 // counts: one that is not written has none of another one that is.
 func apart(a, b *kernel.Buf) bool {
-	return !a.Write || !b.Write || a != b && a.Elem == b.Elem && a.Panel == b.Panel && slices.Equal(a.Dims, b.Dims)
+	return !a.Write || !b.Write || a != b && a.Elem == b.Elem && a.Panel == b.Panel && a.Pairs == b.Pairs && slices.Equal(a.Dims, b.Dims)
 }

@@ -20,6 +20,8 @@ func TestOffset(t *testing.T) {
 		{Name: "panels", Dims: []int{37, 5}, Panel: 16},
 		{Name: "open panels", Dims: []int{0, 5}, Panel: 8},
 		{Name: "deep", Dims: []int{2, 3, 9, 4}, Panel: 8},
+		{Name: "pairs", Elem: BF16, Dims: []int{37, 6}, Panel: 16, Pairs: true},
+		{Name: "deep pairs", Elem: F16, Dims: []int{2, 9, 4}, Panel: 8, Pairs: true},
 		{Name: "plain", Dims: []int{2, 3, 9, 4}},
 	} {
 		const open = 11

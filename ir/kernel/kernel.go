@@ -40,7 +40,10 @@ const (
 // panels: element (n, k) of a matrix lies at (n/Panel)*k_size*Panel + k*Panel +
 // n%Panel, and a matrix takes ceil(n_size/Panel)*k_size*Panel elements. A row
 // of k then is the left operand's order, and Panel values of n are adjacent:
-// the layout in which a product reads its right operand.
+// the layout in which a product reads its right operand. With Pairs, those of two
+// adjacent ks, an even one and the next, are adjacent too, in words of 32 bits: an
+// element lies at (n/Panel)*k_size*Panel + k/2*2*Panel + n%Panel*2 + k%2. Its size is
+// two bytes, and k_size is even.
 //
 // Bufs of one type and shape are different memory. Those of different shapes may
 // be the same; Write then holds for all of them.
@@ -52,6 +55,7 @@ type Buf struct {
 	Elem  Elem
 	Dims  []int
 	Panel int
+	Pairs bool
 	Write bool // the kernel stores to it (and may load from it too)
 }
 
@@ -89,6 +93,11 @@ func (b *Buf) Offset(idx []*ints.Expr) *ints.Expr {
 	case b.Panel > 0:
 		n, k, p, ks := idx[nd-2], idx[nd-1], ints.C(int64(b.Panel)), int64(b.Dims[nd-1])
 		off = ints.Plus(off, ints.Times(ints.Quo(n, p), ints.C(ks*int64(b.Panel))))
+		if two := ints.C(2); b.Pairs {
+			word := ints.Plus(ints.Times(ints.Quo(k, two), p), ints.Rem(n, p))
+			off = ints.Plus(off, ints.Plus(ints.Times(word, two), ints.Rem(k, two)))
+			break
+		}
 		off = ints.Plus(off, ints.Plus(ints.Times(k, p), ints.Rem(n, p)))
 	default:
 		off = ints.Plus(off, ints.Plus(ints.Times(idx[nd-2], ints.C(int64(b.Dims[nd-1]))), idx[nd-1]))

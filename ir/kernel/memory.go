@@ -88,6 +88,9 @@ func (b *Buf) Place(idx ...int64) (int64, error) {
 	at := n*ks + k
 	if p := int64(b.Panel); p > 0 {
 		at = n/p*ks*p + k*p + n%p
+		if b.Pairs {
+			at = n/p*ks*p + (k/2*p+n%p)*2 + k%2
+		}
 	}
 	return matrix*b.MatrixLen() + at, nil
 }

@@ -185,6 +185,7 @@ func (p *parser) buf() *Buf {
 	p.list("]", func() { b.Dims = append(b.Dims, p.size()) })
 	if p.accept("/") {
 		b.Panel = p.size()
+		b.Pairs = p.accept("pairs")
 	}
 	b.Write = p.accept("write")
 	return b

@@ -133,6 +133,9 @@ func (b *Buf) String() string {
 	if b.Panel != 0 {
 		p.f("/%d", b.Panel)
 	}
+	if b.Pairs {
+		p.WriteString(" pairs")
+	}
 	if b.Write {
 		p.WriteString(" write")
 	}

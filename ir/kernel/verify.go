@@ -160,6 +160,10 @@ func (v *verifier) buf(b *Buf) {
 	}
 	if b.Panel < 0 || b.Panel > 1<<16 || b.Panel > 0 && len(b.Dims) < 2 {
 		v.faultf("buffer %s of %d dimensions cannot have panels of %d", b.Name, len(b.Dims), b.Panel)
+		return
+	}
+	if b.Pairs && (b.Panel == 0 || b.Elem.Size() != 2 || b.Dims[len(b.Dims)-1]%2 != 0) {
+		v.faultf("buffer %s of %s %v in panels of %d cannot have pairs", b.Name, b.Elem, b.Dims, b.Panel)
 	}
 }
 

@@ -81,6 +81,8 @@ func TestVerify(t *testing.T) {
 		{"variables", "for j =", "for step =", nil, "loop step: the name has a meaning"},
 		{"buffers", "x: f32[0,64]", "x: f32[0,0]", nil, "buffer x has the size 0 in dimension 1"},
 		{"buffers", "k: i32[0]", "k: i32[0]/8", nil, "buffer k of 1 dimensions cannot have panels of 8"},
+		{"buffers", "w: f32[64,64]", "w: f32[64,64]/32 pairs", nil, "buffer w of f32 [64 64] in panels of 32 cannot have pairs"},
+		{"buffers", "w: f32[64,64]", "w: bf16[64,63]/32 pairs", nil, "buffer w of bf16 [64 63] in panels of 32 cannot have pairs"},
 		{"buffers", "k: i32[0]", "k: i32[]", nil, "buffer k has 0 dimensions"},
 		{"buffers", "k: i32[0]", "k: bool[0]", nil, "buffer k cannot hold bools"},
 		{"buffers", "w: f32[64,64]", "w: f32[1099511627776,1099511627776]", nil, "buffer w has more than"},

@@ -293,6 +293,8 @@ func (r *reader) buffer() Buffer {
 		switch {
 		case r.is("panel"):
 			b.Panel = r.int()
+		case r.is("pairs"):
+			b.Pairs = true
 		case r.is("bytes"):
 			b.Bytes = r.number()
 		case r.is("at"):
@@ -387,6 +389,7 @@ func (r *reader) signature() Signature {
 		if r.is("panel") {
 			b.Panel = r.int()
 		}
+		b.Pairs = r.is("pairs")
 		b.Write = r.is("write")
 		g.Bufs = append(g.Bufs, b)
 	}

@@ -58,13 +58,14 @@ type Init struct {
 	Scale float64 // const: the value; normal: the standard deviation; uniform: the bound
 }
 
-// Buffer is one tensor in memory. Layout (Dims, Panel) is as in kernel.Buf.
+// Buffer is one tensor in memory. Layout (Dims, Panel, Pairs) is as in kernel.Buf.
 type Buffer struct {
 	Name  string
 	Class Class
 	Elem  Elem
 	Dims  []int // Dims[0] of a growing state is the number of rows at the start
 	Panel int
+	Pairs bool // Weight
 
 	Bytes  int64 // capacity, without the 64 readable bytes behind it
 	Offset int64 // Temp, Input, Output, Probe: place in the arena, a multiple of 64
@@ -169,6 +170,7 @@ type Param struct {
 	Elem  Elem
 	Dims  []int
 	Panel int
+	Pairs bool
 	Write bool
 }
 
@@ -183,7 +185,7 @@ type Signature struct {
 func SignatureOf(k *kernel.Kernel) Signature {
 	g := Signature{Ints: len(k.Ints)}
 	for _, b := range k.Bufs {
-		g.Bufs = append(g.Bufs, Param{b.Elem, b.Dims, b.Panel, b.Write})
+		g.Bufs = append(g.Bufs, Param{b.Elem, b.Dims, b.Panel, b.Pairs, b.Write})
 	}
 	return g
 }
@@ -218,7 +220,7 @@ func (p *Plan) Signature(kernel string) Signature {
 // that runs its share of the blocks: value i of the kernel's Ints is
 // record[slots[i]]. Where pieces is not null, a worker may leave some of its share of
 // the kernel's first OpenParts parts to those who are free first: they count in
-// pieces[part] what is taken. The code has two functions more. One walks a step list:
+// pieces[part] what is taken. In the 64 bytes before scratch lies a NativeHost. The code has two functions more. One walks a step list:
 //
 //	void walk(const NativeStep *steps, int64 count, const int64 *records, int64 record_len, void *scratch, int64 worker, int64 workers, NativeBarrier *barrier)
 //
@@ -228,6 +230,16 @@ func (p *Plan) Signature(kernel string) Signature {
 //	void work(NativeTeam *team, int64 worker)
 //
 // waits for a call, does its part, and waits for the next, until a call is a JobEnd.
+
+// NativeHost is what suits the processor that kernels run on.
+type NativeHost struct {
+	// Ahead is how many steps of k products of few rows fetch their right operand before
+	// its use; 0: the processor does it better by itself. No result depends on it.
+	Ahead int64
+}
+
+// HostBytes is the bytes before a worker's scratch that are kept for a NativeHost.
+const HostBytes = 64
 
 // NativeStep is a step as the generated walker reads it: eight int64 fields.
 // A launch has Fn, Bufs and Slots. A Repeat runs the Body steps that follow it

@@ -64,6 +64,9 @@ func (b *Buffer) text() string {
 	if b.Panel != 0 {
 		fmt.Fprintf(&s, " panel %d", b.Panel)
 	}
+	if b.Pairs {
+		s.WriteString(" pairs")
+	}
 	fmt.Fprintf(&s, " bytes %d", b.Bytes)
 	if b.inArena() || b.Offset != 0 {
 		fmt.Fprintf(&s, " at %d", b.Offset)
@@ -128,6 +131,9 @@ func (g *Signature) text() string {
 		parts[i] = b.Elem.String() + " " + numbers(b.Dims)
 		if b.Panel != 0 {
 			parts[i] += fmt.Sprintf(" panel %d", b.Panel)
+		}
+		if b.Pairs {
+			parts[i] += " pairs"
 		}
 		if b.Write {
 			parts[i] += " write"

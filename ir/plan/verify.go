@@ -178,6 +178,9 @@ func (v *verifier) buffer(i int) {
 	case need != b.Bytes:
 		fault("bytes is %d, but %s %v with panel %d takes %d", b.Bytes, b.Elem, b.Dims, b.Panel, need)
 	}
+	if b.Pairs && (b.Class != Weight || b.Panel == 0 || b.Elem.Size() != 2 || err == nil && b.Dims[len(b.Dims)-1]%2 != 0) {
+		fault("a %s of %s %v with panel %d cannot have pairs", b.Class, b.Elem, b.Dims, b.Panel)
+	}
 	switch {
 	case !b.inArena() && b.Offset != 0:
 		fault("a %s has no place in the arena", b.Class)

@@ -197,6 +197,9 @@ func (v *verifier) launch(at string, s *Step) {
 		if b.Panel != want.Panel {
 			v.fault("%s: buffer %q has panel %d, the kernel's buffer %d has %d", at, b.Name, b.Panel, i, want.Panel)
 		}
+		if b.Pairs != want.Pairs {
+			v.fault("%s: buffer %q has pairs: %t, the kernel's buffer %d: %t", at, b.Name, b.Pairs, i, want.Pairs)
+		}
 		if d, w := b.Dims, want.Dims; b.Elem.Quantised() && (len(d) != len(w) || !slices.Equal(d[max(len(d)-2, 0):], w[max(len(w)-2, 0):])) {
 			v.fault("%s: buffer %q has the dims %v, the kernel's buffer %d has %v", at, b.Name, d, i, w)
 			continue

@@ -26,7 +26,7 @@ import (
 )
 
 // Version is the version of the format; readers accept no other.
-const Version = 1
+const Version = 2
 
 // Artifact is a compiled program.
 type Artifact struct {

@@ -12,6 +12,7 @@ func (g *gen) buffer(e kernel.Elem, f fill, dims ...int) *kernel.Buf {
 	b := &kernel.Buf{Name: fmt.Sprintf("b%d", len(g.Kernel.Bufs)), Elem: e, Dims: dims}
 	if len(dims) > 1 && g.Intn(3) == 0 {
 		b.Panel = pick(g, []int{8, 16, 32})
+		b.Pairs = e.Size() == 2 && dims[len(dims)-1]%2 == 0 && g.coin()
 	}
 	g.Kernel.Bufs = append(g.Kernel.Bufs, b)
 	g.fills[b] = f
