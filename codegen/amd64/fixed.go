@@ -3,7 +3,6 @@ package amd64
 import (
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/constant"
@@ -210,7 +209,8 @@ func (m *module) fixRow(e kernel.Elem) *ir.Func {
 				}
 			}
 			if e == kernel.Q4 {
-				f.store(f.pick(f.as(digits, bytes64), func(at int) int { return at/16*16 + at%4*4 + at/4%4 }), record, c64(int64(i)*4*lanes))
+				bytes := f.as(digits, bytes64)
+				f.store(f.shuffle(bytes, bytes, func(at int) int { return at/16*16 + at%4*4 + at/4%4 }), record, c64(int64(i)*4*lanes))
 				continue
 			}
 			for d := range int64(fixedDigits) {
@@ -229,17 +229,6 @@ func (m *module) fixRow(e kernel.Elem) *ir.Func {
 	})
 	f.ret()
 	return f.f
-}
-
-// pick takes bytes of a vector by their numbers.
-func (f *fn) pick(v value.Value, from func(i int) int) value.Value {
-	at := make([]string, 4*lanes)
-	for i := range at {
-		at[i] = fmt.Sprintf("i32 %d", from(i))
-	}
-	s := ir.NewShuffleVector(v, undef(v.Type()), &literal{types.NewVector(4*lanes, i32), "<" + strings.Join(at, ", ") + ">"})
-	f.emit(s)
-	return s
 }
 
 // fixedProduct is the function that computes such a product:

@@ -1,10 +1,6 @@
 package amd64
 
 import (
-	"fmt"
-	"strings"
-
-	"github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
@@ -19,9 +15,9 @@ import (
 // the even one's bf16 number in the lower half. A last k without a neighbour has 0 there.
 //
 // The loops are those of product.go, with register tiles that go by pairs. The left
-// operand is copied in words, once for all columns; of the right one, whose columns lie
-// as for any other product, the first register tile of rows leaves words to the others.
-// Denormal numbers and denormal sums are taken as 0.
+// operand is copied in words, once for all columns. The right one is read as it lies in
+// a buffer with pairs; of any other the first register tile of rows leaves words to the
+// others. Denormal numbers and denormal sums are taken as 0.
 
 // words stands for words of pairs where a register tile's right operand has a type.
 const words = kernel.I32
@@ -48,11 +44,11 @@ func (b *block) pairedLeft(t *kernel.Tile, trans bool) left {
 		return left{b.scratch, 4, 4}
 	}
 	key := copyKey{tile: t, trans: trans, parts: inWords}
-	copy, done := b.copies[key]
+	made, done := b.copies[key]
 	if p.col == 4 { // rows of k
 		row := rowBytes(k, 2)
 		if done {
-			return left{copy.ptr, row, 4}
+			return left{made.ptr, row, 4}
 		}
 		out := b.near(m*row, b.rest)
 		b.copies[key] = copied{out, constant.True}
@@ -67,7 +63,7 @@ func (b *block) pairedLeft(t *kernel.Tile, trans bool) left {
 	}
 	row := rowBytes(m, 4)
 	if done {
-		return left{copy.ptr, 4, row}
+		return left{made.ptr, 4, row}
 	}
 	out := b.near((k+1)/2*row, b.rest)
 	b.copies[key] = copied{out, constant.True}
@@ -92,22 +88,7 @@ func (f *fn) addPairs(sum, a, b value.Value) value.Value {
 // wordsOf gives words of two rows' elements, rounded to bf16.
 func (f *fn) wordsOf(even, odd value.Value) value.Value {
 	both := f.intrinsic("llvm.x86.avx512bf16.cvtne2ps2bf16.512", v512, odd, even)
-	return f.as(f.halves(both, func(i int) int { return i/2 + i%2*lanes }), v32)
-}
-
-// halves takes 16-bit lanes of one vector or two into one of 32 by their numbers.
-func (f *fn) halves(v value.Value, from func(i int) int) value.Value {
-	return f.halvesOf(v, undef(v.Type()), from)
-}
-
-func (f *fn) halvesOf(a, b value.Value, from func(i int) int) value.Value {
-	at := make([]string, 2*lanes)
-	for i := range at {
-		at[i] = fmt.Sprintf("i32 %d", from(i))
-	}
-	s := ir.NewShuffleVector(a, b, &literal{types.NewVector(2*lanes, i32), "<" + strings.Join(at, ", ") + ">"})
-	f.emit(s)
-	return s
+	return f.as(f.shuffle(both, both, func(i int) int { return i/2 + i%2*lanes }), v32)
 }
 
 // pairedRows reads two rows of B, of which the second may be missing, as words, and asks
@@ -135,12 +116,12 @@ func (f *fn) pairedRows(key microKey, b, step value.Value, spans []value.Value, 
 		case key.elem == kernel.BF16 && v%2 == 0 && v+1 < key.Vecs: // both vectors of a pair
 			x, y := read(v512)
 			for half := range 2 {
-				out[v+half] = f.as(f.halvesOf(x, y, func(i int) int { return i/2 + i%2*2*lanes + half*lanes }), v32)
+				out[v+half] = f.as(f.shuffle(x, y, func(i int) int { return i/2 + i%2*2*lanes + half*lanes }), v32)
 			}
 			v++
 		case key.elem == kernel.BF16:
 			x, y := read(v16)
-			out[v] = f.as(f.halvesOf(x, y, func(i int) int { return i/2 + i%2*lanes }), v32)
+			out[v] = f.bin(or, f.convert(zext, x, i32), f.bin(shl, f.convert(zext, y, i32), vint(v32, 16)))
 		default:
 			x, y := read(vectorOf(key.elem))
 			out[v] = f.wordsOf(f.widened(x), f.widened(y))
