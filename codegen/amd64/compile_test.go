@@ -17,6 +17,8 @@ func TestEveryLLC(t *testing.T) {
 	for _, name := range []string{"contract", "attend", "recur"} {
 		ks = append(ks, readKernels(t, name)...)
 	}
+	pairs := strings.NewReplacer("kernel contract", "kernel pairs", "by 32", "as bf16 by 32").Replace(contractText(64, 64, 32, 32, 32, "bf16"))
+	ks = append(ks, parse(t, pairs)...)
 	found := 0
 	for v := 14; v <= 30; v++ {
 		llc, err := exec.LookPath(fmt.Sprintf("llc-%d", v))
@@ -29,7 +31,7 @@ func TestEveryLLC(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			file, err := runLLC(context.Background(), llc, mod.m.String(), m, "obj")
+			file, err := runLLC(context.Background(), llc, mod.m.String(), m.with(ks), "obj")
 			if err != nil {
 				t.Fatal(err)
 			}
