@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -138,7 +139,8 @@ func TestForged(t *testing.T) {
 		name, want string
 		forge      func(b []byte) []byte
 	}{
-		{"version", "format 2", func(b []byte) []byte { b = seal(b); b[8] = 2; return b }},
+		{"an older version", fmt.Sprintf("format %d", Version-1), func(b []byte) []byte { b = seal(b); b[8] = Version - 1; return b }},
+		{"a newer version", fmt.Sprintf("format %d", Version+1), func(b []byte) []byte { b = seal(b); b[8] = Version + 1; return b }},
 		{"overlap", "do not follow", func(b []byte) []byte { copy(b[headerSize+entrySize+8:], row(0)[8:24]); return seal(b) }},
 		{"too long", "do not follow", func(b []byte) []byte { b[headerSize+16+7] = 0x7f; return seal(b) }},
 		{"trailing", "follow the last section", func(b []byte) []byte { return seal(append(b, 0)) }},
