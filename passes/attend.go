@@ -100,7 +100,7 @@ func (b *block) attend(n *ir.Node) {
 		b.emit(before, &kernel.Load{Dst: slope, Buf: k.buf(from, false), Idx: idx, Note: at})
 	}
 	asked, fetch := b.maskRows(n)
-	walk := func(v string, lo, hi *ints.Expr, slot *ints.Expr) kernel.Stmt {
+	walk := func(v string, from, to, slot *ints.Expr) kernel.Stmt {
 		// Tiles of this walk alone: written once, they need not be copies.
 		keys := k.tile(elem.F32, size.Size, historyBlock, nil, nil)
 		values := k.tile(elem.F32, historyBlock, out.Size, nil, nil)
@@ -113,6 +113,10 @@ func (b *block) attend(n *ir.Node) {
 		}, asked)
 		start := ints.Times(blk, c64)
 		bounds := map[string][2]*ints.Expr{"i": {first, last}, "j": {start, ints.Plus(start, ints.C(historyBlock-1))}}
+		// What of the scores the mask may leave, seen from the block's first row and key.
+		lo, hi := diagonal(n.Attr.Where, bounds, true)
+		corner := ints.Minus(first, start)
+		band := &kernel.Band{Lo: ints.Plus(lo, corner), Hi: ints.Plus(hi, corner), Per: shared}
 		scaled := kernel.R(scores)
 		if n.Attr.Cap > 0 {
 			limit := kernel.N(float32(n.Attr.Cap))
@@ -128,11 +132,11 @@ func (b *block) attend(n *ir.Node) {
 		body := append(fetch(slot),
 			&kernel.Load{Dst: keys, Buf: k.buf(ks, false), Idx: []*ints.Expr{slot, head, c, r}, Note: at},
 			&kernel.Load{Dst: values, Buf: k.buf(vs, false), Idx: []*ints.Expr{slot, head, r, c}, Note: at},
-			&kernel.Dot{Dst: scores, A: qt, B: keys, Group: size.Size, Operands: sc.lw.operands(kk), Note: at})
+			&kernel.Dot{Dst: scores, A: qt, B: keys, Group: size.Size, Operands: sc.lw.operands(kk), Out: band, Note: at})
 		if n.Attr.Linear {
 			body = append(body,
 				set(scores, kernel.F(kernel.Choose, mask, scaled, kernel.N(0))),
-				&kernel.Dot{Dst: acc, A: scores, B: values, Acc: true, Group: historyBlock, Operands: sc.lw.operands(vv), Note: at})
+				&kernel.Dot{Dst: acc, A: scores, B: values, Acc: true, Group: historyBlock, Operands: sc.lw.operands(vv), In: band, Note: at})
 		} else {
 			top, next, keep, sum := column(), column(), column(), column()
 			exp2 := kernel.Exp2
@@ -155,13 +159,13 @@ func (b *block) attend(n *ir.Node) {
 				&kernel.Reduce{Dst: sum, Src: scores, Op: kernel.Sum, Note: at},
 				set(total, kernel.F(kernel.Add, kernel.F(kernel.Mul, kernel.R(total), kernel.R(keep)), kernel.R(sum))),
 				set(acc, kernel.F(kernel.Mul, kernel.R(acc), kernel.R(keep))),
-				&kernel.Dot{Dst: acc, A: scores, B: values, Acc: true, Group: historyBlock, Operands: sc.lw.operands(vv), Note: at},
+				&kernel.Dot{Dst: acc, A: scores, B: values, Acc: true, Group: historyBlock, Operands: sc.lw.operands(vv), In: band, Note: at},
 				set(most, kernel.R(next)))
 		}
 		if empty := certain(n.Attr.Where, bounds, false); !isZero(empty) {
 			body = []kernel.Stmt{&kernel.When{Cond: ints.No(empty), Body: body}}
 		}
-		return &kernel.For{Var: v, Lo: lo, Hi: hi, Step: 1, Stages: 2, Body: body}
+		return &kernel.For{Var: v, Lo: from, Hi: to, Step: 1, Stages: 2, Body: body}
 	}
 	end := ints.Plus(ints.Quo(last, c64), ints.C(1)) // one behind the last row's own block
 	switch {
@@ -175,11 +179,14 @@ func (b *block) attend(n *ir.Node) {
 		slot := ints.Plus(ints.C(int64(h.pinned)), ints.Rem(ints.V("kb"), ints.C(int64(h.ring))))
 		b.emit(before, walk("kb", ints.Most(ints.C(int64(h.pinned)), back), end, slot))
 	}
-	result := acc
+	y := kernel.R(acc)
 	if !n.Attr.Linear {
-		result = k.tile(elem.F32, bq, out.Size, valid, nil)
-		b.emit(before, set(result, kernel.F(kernel.Choose, kernel.F(kernel.Less, kernel.N(0), kernel.R(total)), kernel.F(kernel.Div, kernel.R(acc), kernel.R(total)), kernel.N(0))))
+		y = kernel.F(kernel.Choose, kernel.F(kernel.Less, kernel.N(0), kernel.R(total)), kernel.F(kernel.Div, y, kernel.R(total)), kernel.N(0))
 	}
+	// What a band leaves out depends on what other rows the block has, and may turn the
+	// sign of a 0: adding 0 makes it +.
+	result := k.tile(elem.F32, bq, out.Size, valid, nil)
+	b.emit(before, set(result, kernel.F(kernel.Add, y, kernel.N(0))))
 	b.tiles[tileKey{n, rows.Name, out.Name}] = result
 	if out.Size == 1 {
 		b.tiles[tileKey{n, rows.Name, ""}] = result

@@ -1,9 +1,23 @@
 package passes
 
-import "github.com/memc-lang/memc/ir"
+import (
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/ints"
+)
 
 // What tests outside the package look at.
-var KeepFor = keepFor
+var (
+	KeepFor = keepFor
+	Certain = certain
+)
+
+// Far is the bound of Diagonal where there is none.
+const Far = far
+
+// Diagonal bounds j - i where a mask is true.
+func Diagonal(e *ints.Expr, bounds map[string][2]*ints.Expr) (lo, hi *ints.Expr) {
+	return diagonal(e, bounds, true)
+}
 
 // Rewrites gives the names of all rules and structural rewrites.
 func Rewrites() []string {

@@ -189,6 +189,56 @@ func certain(e *ints.Expr, bounds map[string][2]*ints.Expr, want bool) *ints.Exp
 	return ints.C(0)
 }
 
+// far is farther than any two rows of a stream are apart.
+const far = 1 << 40
+
+// diagonal bounds j - i where the mask may be true (or, with want false, false) for an
+// i and j within bounds, by -far and far at most; lo exceeds hi where it surely is not.
+func diagonal(e *ints.Expr, bounds map[string][2]*ints.Expr, want bool) (lo, hi *ints.Expr) {
+	switch e.Op {
+	case ints.Not:
+		return diagonal(e.Args[0], bounds, !want)
+	case ints.And, ints.Or:
+		aLo, aHi := diagonal(e.Args[0], bounds, want)
+		bLo, bHi := diagonal(e.Args[1], bounds, want)
+		if (e.Op == ints.And) == want {
+			return within(ints.Max, aLo, bLo), within(ints.Min, aHi, bHi)
+		}
+		return within(ints.Min, aLo, bLo), within(ints.Max, aHi, bHi)
+	case ints.Lt, ints.Le:
+		switch ci, cj, k, ok := linearBelow(e); {
+		case !ok || ci != -cj:
+		case cj == 1 && want: // j - i < -k
+			return ints.C(-far), ints.C(-k - 1)
+		case cj == 1:
+			return ints.C(-k), ints.C(far)
+		case cj == -1 && want: // j - i > k
+			return ints.C(k + 1), ints.C(far)
+		case cj == -1:
+			return ints.C(-far), ints.C(k)
+		}
+	}
+	never := certain(e, bounds, !want)
+	return ints.If(never, ints.C(far), ints.C(-far)), ints.If(never, ints.C(-far), ints.C(far))
+}
+
+// within is the least or the largest of two numbers from -far to far.
+func within(op ints.Op, a, b *ints.Expr) *ints.Expr {
+	end := int64(far)
+	if op == ints.Min {
+		end = -far
+	}
+	for _, x := range [][2]*ints.Expr{{a, b}, {b, a}} {
+		switch k, known := x[0].IsConst(); {
+		case known && k == end:
+			return x[0]
+		case known && k == -end:
+			return x[1]
+		}
+	}
+	return ints.Bin(op, a, b)
+}
+
 // extremes gives the least and the largest value of an expression within bounds.
 func extremes(e *ints.Expr, bounds map[string][2]*ints.Expr) (lo, hi *ints.Expr, ok bool) {
 	switch e.Op {

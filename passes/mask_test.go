@@ -101,6 +101,83 @@ func TestNoVisibleRowIsForgotten(t *testing.T) {
 	}
 }
 
+// TestBlocksOfMasks: what is said of a block of rows and keys holds for each pair in it.
+func TestBlocksOfMasks(t *testing.T) {
+	sure, bounded := 0, 0
+	for seed := range uint64(3000) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		where := predicate(rng, 3)
+		mask, err := ir.NewMask(where)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, j := rng.Int64N(40), rng.Int64N(40)
+		rows, keys := 1+rng.Int64N(8), 1+rng.Int64N(8)
+		bounds := map[string][2]*ints.Expr{"i": {ints.C(i), ints.C(i + rows - 1)}, "j": {ints.C(j), ints.C(j + keys - 1)}}
+		number := func(e *ints.Expr) int64 {
+			n, err := e.Eval(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		full, empty := number(passes.Certain(where, bounds, true)) != 0, number(passes.Certain(where, bounds, false)) != 0
+		a, b := passes.Diagonal(where, bounds)
+		lo, hi := number(a), number(b)
+		if full || empty {
+			sure++
+		}
+		if lo > -40 || hi < 40 {
+			bounded++
+		}
+		for n := range rows * keys {
+			i, j := i+n/keys, j+n%keys
+			for range 3 {
+				x, y := rng.Int64N(54)-6, rng.Int64N(54)-6
+				switch sees := mask.Holds(i, j, x, y); {
+				case sees && empty, !sees && full:
+					t.Fatalf("%s: row %d, which has %d, sees row %d, which has %d: %v, surely not", where, i, x, j, y, sees)
+				case sees && (j-i < lo || j-i > hi):
+					t.Fatalf("%s: row %d, which has %d, sees row %d, which has %d, not from %d to %d away", where, i, x, j, y, lo, hi)
+				}
+			}
+		}
+	}
+	if sure < 500 || bounded < 500 {
+		t.Errorf("of 3000 blocks only %d are certain and %d bounded", sure, bounded)
+	}
+}
+
+// TestDiagonalOfUsualMasks: the bounds are those of the mask.
+func TestDiagonalOfUsualMasks(t *testing.T) {
+	i, j := ints.V("i"), ints.V("j")
+	causal := ints.Bin(ints.Le, j, i)
+	window := ints.Bin(ints.Lt, ints.Minus(i, j), ints.C(10))
+	sinks := ints.Bin(ints.Lt, j, ints.C(4))
+	block := func(at int64) map[string][2]*ints.Expr {
+		return map[string][2]*ints.Expr{"i": {ints.C(100), ints.C(107)}, "j": {ints.C(at), ints.C(at + 7)}}
+	}
+	for _, c := range []struct {
+		where  *ints.Expr
+		at     int64
+		lo, hi int64
+	}{
+		{causal, 96, -passes.Far, 0},
+		{ints.Bin(ints.And, causal, window), 96, -9, 0},
+		{ints.Bin(ints.And, causal, ints.Bin(ints.Or, window, sinks)), 96, -9, 0},
+		{ints.Bin(ints.And, causal, ints.Bin(ints.Or, window, sinks)), 0, -passes.Far, 0},
+		{ints.No(ints.Bin(ints.Or, ints.Bin(ints.Lt, i, j), ints.No(window))), 96, -9, 0},
+	} {
+		lo, hi := passes.Diagonal(c.where, block(c.at))
+		if a, ok := lo.IsConst(); !ok || a != c.lo {
+			t.Errorf("%s from %d on: no less than %s, not %d", c.where, c.at, lo, c.lo)
+		}
+		if b, ok := hi.IsConst(); !ok || b != c.hi {
+			t.Errorf("%s from %d on: no more than %s, not %d", c.where, c.at, hi, c.hi)
+		}
+	}
+}
+
 // TestUsualMasksKeepNoMore: what is kept is all that some row still sees.
 func TestUsualMasksKeepNoMore(t *testing.T) {
 	for where, want := range map[string]ir.Keep{

@@ -100,7 +100,11 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 		return
 	}
 	wide := b.scratch
-	key := productKey{r.elem, r.perPanel, pairs}
+	in, out := s.In, s.Out
+	if turned(s) {
+		in, out = nil, nil
+	}
+	key := productKey{r.elem, r.perPanel, pairs, perOf(in), perOf(out)}
 	if r.elem != key.copied() {
 		wide = b.near(blockK*wideRow, span{b.pos, b.pos})
 	}
@@ -127,8 +131,9 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 		from, row, step = b.choose(c.made, c.ptr, from), b.choose(c.made, c64(4), row), b.choose(c.made, c64(4*height), step)
 		strip = b.choose(c.made, b.mul(depth, c64(4*height)), strip)
 	}
-	b.call(b.product(key), from, row, step, strip, r.ptr, c64(r.step), c64(r.panel),
-		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc), keep, fetch, wide)
+	args := []value.Value{from, row, step, strip, r.ptr, c64(r.step), c64(r.panel),
+		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc), keep, fetch, wide}
+	b.call(b.product(key), append(args, b.limitsOf(in, out)...)...)
 }
 
 // right gives an operand in rows of k with adjacent columns, transposing it

@@ -35,11 +35,13 @@ const ahead = 12
 const besideTurn = 16 << 10
 
 // productKey names a product by the right operand's type in memory, the vectors in its
-// panels, and whether it runs in pairs (pairs.go); nothing else of it is constant.
+// panels, whether it runs in pairs (pairs.go), and how many rows of its bands have the
+// same bounds, 0 where it has no band; nothing else of it is constant.
 type productKey struct {
 	elem     kernel.Elem
 	perPanel int64
 	pairs    bool
+	in, out  int64
 }
 
 // copied is the type of the widened copy of B.
@@ -58,7 +60,8 @@ func (k productKey) copied() kernel.Elem {
 //	        dst, bytes between its rows, rows, vectors of columns, add to dst,
 //	        what dst's rows are multiplied by first or null,
 //	        bytes from what is read of b to what is fetched,
-//	        room for blockK rows of two widened vectors unless b is f32)
+//	        room for blockK rows of two widened vectors unless b is f32,
+//	        the bounds of the bands that there are)
 //
 // In pairs, a's columns are words, and so are b's rows where b is in words; k is as
 // otherwise.
@@ -77,27 +80,33 @@ func (m *module) product(key productKey) *ir.Func {
 	if key.pairs {
 		name += ".pairs"
 	}
-	f := m.newFunc(name, types.Void,
-		pa, aRow, aStep, aStrip, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc, keep, fetch, wide)
+	params := []*ir.Param{pa, aRow, aStep, aStrip, pb, bStep, bPanel, depth, dst, dstRow, rows, vecs, acc, keep, fetch, wide}
+	limit := func(what string, per int64) *limits {
+		if per == 0 {
+			return nil
+		}
+		name += fmt.Sprintf(".%s%d", what, per)
+		lo, hi := param(what+".lo", i64), param(what+".hi", i64)
+		params = append(params, lo, hi)
+		return &limits{lo, hi, per}
+	}
+	in, out := limit("in", key.in), limit("out", key.out)
+	f := m.newFunc(name, types.Void, params...)
 	f.private()
 	m.products[key] = f.f
 	p.fn, p.aRow, p.aStep, p.aStrip, p.bStep, p.bPanel = f, aRow, aStep, aStrip, bStep, bPanel
 	p.dst, p.dstRow, p.rows, p.vecs = dst, dstRow, rows, vecs
-	p.fetch = fetch
+	p.fetch, p.in, p.out = fetch, in, out
 
 	p.from = c64(0)
 	piece := func(turn value.Value, tiles func()) {
 		f.carryOn(depth, turn, func(k value.Value) {
-			column, row := k, k
-			if key.pairs {
-				column = f.bin(lshr, k, c64(1))
-			}
-			if key.elem == words {
-				row = column
-			}
-			p.a = f.at(pa, f.mul(column, aStep))
-			p.b = f.at(pb, f.mul(row, bStep))
+			p.a = f.at(pa, f.mul(p.leftAt(k), aStep))
+			p.b = f.at(pb, f.mul(p.rightAt(key.elem, k), bStep))
 			p.depth = f.smin(f.sub(depth, k), turn)
+			if in != nil {
+				p.in = &limits{f.sub(in.lo, k), f.sub(in.hi, k), in.per}
+			}
 			later := f.icmp(predicate[ints.Ne], k, c64(0))
 			p.acc = f.bin(or, acc, later)
 			p.keep = f.choose(later, constant.NewNull(bytePtr), keep)
@@ -140,6 +149,23 @@ type product struct {
 	from                                value.Value // the first vector of columns
 	keep                                value.Value // scales of rows, or null
 	fetch                               value.Value // bytes to what is fetched of b
+	in, out                             *limits     // of the ks from a and b on, and of columns; nil without a band
+}
+
+// leftAt is which column of A, as it lies in memory, holds that of k.
+func (p *product) leftAt(k value.Value) value.Value {
+	if p.key.pairs {
+		return p.bin(lshr, k, c64(1))
+	}
+	return k
+}
+
+// rightAt is which row of a B of such elements holds that of k.
+func (p *product) rightAt(e kernel.Elem, k value.Value) value.Value {
+	if e == words {
+		return p.bin(lshr, k, c64(1))
+	}
+	return k
 }
 
 // wideTiles covers pairs of vectors of columns. The first register tile of each
@@ -161,11 +187,20 @@ func (p *product) wideTiles(wide value.Value) {
 			for w := 0; w < 2; w += min(s.Vecs, 2) {
 				side := c64(int64(w) * lanes * 4)
 				p.count(from, to, int64(s.Rows), func(r value.Value) {
-					p.call(micro, p.left(r), p.aRow, p.aStep, p.at(wide, side), c64(wideRow), p.depth, p.at(p.at(dst, side), p.mul(r, p.dstRow)), p.dstRow, c64(0), p.acc, p.keepAt(r), c64(0))
+					p.asked(r, s, p.add(v, c64(int64(w))), func() {
+						k, depth := p.ks(r, s)
+						right := p.at(wide, p.mul(p.rightAt(p.key.copied(), k), c64(wideRow)))
+						p.call(micro, p.leftFrom(r, k), p.aRow, p.aStep, p.at(right, side), c64(wideRow), depth, p.at(p.at(dst, side), p.mul(r, p.dstRow)), p.dstRow, c64(0), p.acc, p.keepAt(r), c64(0))
+					})
 				})
 			}
 		})
 	})
+}
+
+// leftFrom is where row r of A has its k.
+func (p *product) leftFrom(r, k value.Value) value.Value {
+	return p.at(p.left(r), p.mul(p.leftAt(k), p.aStep))
 }
 
 // left is where row r of A begins.
@@ -225,9 +260,11 @@ func (p *product) band(s Shape, from, to value.Value) {
 		micro := p.micro(microKey{Shape: Shape{s.Rows, w}, elem: p.key.elem, pairs: p.key.pairs})
 		first := v
 		p.count(from, to, int64(s.Rows), func(r value.Value) {
-			left, dst, keep := p.left(r), p.at(p.dst, p.mul(r, p.dstRow)), p.keepAt(r)
-			p.count(first, end, int64(w), func(v value.Value) {
-				p.call(micro, left, p.aRow, p.aStep, p.column(v), p.bStep, p.depth, p.at(dst, p.mul(v, c64(lanes*4))), p.dstRow, span, p.acc, keep, p.fetch)
+			k, depth := p.ks(r, s)
+			left, right, dst, keep := p.leftFrom(r, k), p.mul(p.rightAt(p.key.elem, k), p.bStep), p.at(p.dst, p.mul(r, p.dstRow)), p.keepAt(r)
+			from, to := p.vectors(r, Shape{s.Rows, w}, first, end)
+			p.count(from, to, int64(w), func(v value.Value) {
+				p.call(micro, left, p.aRow, p.aStep, p.at(p.column(v), right), p.bStep, depth, p.at(dst, p.mul(v, c64(lanes*4))), p.dstRow, span, p.acc, keep, p.fetch)
 			})
 		})
 		v = end

@@ -444,10 +444,14 @@ func (m *machine) dot(s *Dot) {
 		m.fail("%s has %d valid products to sum, but %s has %d", s.A.Name, ka, s.B.Name, kb)
 		return
 	}
+	in, out := m.band(s.In), m.band(s.Out)
 	m.fill(dst, func(r, c int) value {
 		var sum value
 		if s.Acc {
 			sum = m.get(dst, r, c)
+		}
+		if !out(r, c) {
+			return value{f: math.NaN()} // any value will do
 		}
 		for k := range ka {
 			ar, ac, br, bc := r, k, k, c
@@ -458,6 +462,12 @@ func (m *machine) dot(s *Dot) {
 				br, bc = c, k
 			}
 			x, y := m.get(a, ar, ac).f, m.get(b, br, bc).f
+			if !in(r, k) {
+				if x != 0 {
+					m.fail("%s[%d,%d] is %g, not 0, outside the product's band", s.A.Name, ar, ac, x)
+				}
+				continue
+			}
 			if s.Operands == BF16 {
 				x, y = toBF16(x), toBF16(y)
 			}
@@ -469,6 +479,18 @@ func (m *machine) dot(s *Dot) {
 		}
 		return sum
 	})
+}
+
+// band says what lies in a band; without one, all does.
+func (m *machine) band(b *Band) func(r, c int) bool {
+	if b == nil {
+		return func(r, c int) bool { return true }
+	}
+	lo, hi := m.int(b.Lo), m.int(b.Hi)
+	return func(r, c int) bool {
+		at := int64(c - r/b.Per)
+		return lo <= at && at <= hi
+	}
 }
 
 // fma32 is x·y + z of f32 values, rounded once to f32. The product is exact in

@@ -101,6 +101,36 @@ func TestDotOperands(t *testing.T) {
 	}
 }
 
+// TestDotBands: elements outside the band of the result are no numbers, and what lies
+// outside the operand's band counts for nothing.
+func TestDotBands(t *testing.T) {
+	x, y := make(Memory, 9*4+64), make(Memory, 9*4+64)
+	for i := range 9 {
+		x.SetFloat(F32, int64(i), float64(i))
+	}
+	x.SetFloat(F32, 8, math.Inf(1))
+	err := runOn(t, `kernel k(x: f32[3,3], y: f32[3,3] write) ints() {
+  tile a: f32[3,3]
+  tile b: f32[3,3]
+  tile s: f32[3,3]
+  part grid() {
+    a = map choose(test(c <= r div 2), 1, 0)
+    b = load x[r, c]
+    s = dot(a, b in [0 - 9, 0] per 2 out [0 - 1, 1] per 1)
+    store y[r, c] = s
+  }
+}`, []Memory{x, y})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nan := math.NaN()
+	for i, want := range []float64{0, 1, nan, 0, 1, 2, nan, 5, 7} {
+		if got := y.Float(F32, int64(i)); got != want && (got == got || want == want) {
+			t.Errorf("element %d is %v, not %v", i, got, want)
+		}
+	}
+}
+
 // TestBF16 goes through all patterns: a value comes back, and what lies
 // between two goes to the nearer one, at the middle to the even one.
 func TestBF16(t *testing.T) {
@@ -273,6 +303,9 @@ func TestRunFaults(t *testing.T) {
 		{"b = map f32(index(1) / index(i))", "1 is divided by 0, which is not positive"},
 		{"b = map costurn(0.75)", "0.75 is more than half a turn"},
 		{"when 1 div i {\n}", "division by zero"},
+		{"a = map 1\nbig = map choose(test(c <= 1 + r div 2), 1, 0)\nsquare = dot(big, a' in [0 - 5, 1] per 2)", ""},
+		{"a = map 1\nbig = map choose(test(c <= 1 + r div 2), 1, 0)\nsquare = dot(big, a' in [0, 1] per 2)", "big[2,0] is 1, not 0, outside the product's band"},
+		{"a = map 1\nsquare = dot(a, a' out [i, 0] per 1)\ntotal = sum(square over cols)\nstore y[r, i] = total", ""},
 	} {
 		x, y := NewMemory(&Buf{Dims: []int{3, 8}}, 0), NewMemory(&Buf{Dims: []int{9, 8}}, 0)
 		err := runOn(t, `kernel k(x: f32[0,8], y: f32[9,8] write, ids: i32[3]) ints() {
@@ -284,6 +317,8 @@ func TestRunFaults(t *testing.T) {
 			tile late2: f32[3,4] cols 2
 			tile short: f32[1,3]
 			tile k: i32[3,1]
+			tile square: f32[3,3]
+			tile total: f32[3,1]
 			part grid(i: 2 step 1) {
 			`+c.body+`
 			}

@@ -201,13 +201,26 @@ type Map struct {
 //
 // Operands is F32, or BF16 where every element of A and B is rounded to bf16,
 // to nearest even, before it is multiplied; sums stay f32.
+//
+// In and Out, where given, say what a target may leave out: products (m, k) outside
+// the band In, whose elements of A are 0, and elements (m, n) of Dst outside the band
+// Out, which have any value afterwards. A sum of 0 may get another sign by that.
 type Dot struct {
 	Dst, A, B      *Tile
 	TransA, TransB bool
 	Acc            bool
 	Group          int
 	Operands       Elem
+	In, Out        *Band
 	Note           string
+}
+
+// Band is a part of a matrix along a diagonal: its elements (r, c) with
+// Lo <= c - r div Per <= Hi. The bounds are expressions over what the counts of
+// tiles are over; Per is at least 1.
+type Band struct {
+	Lo, Hi *ints.Expr
+	Per    int
 }
 
 // Reduction is how Reduce joins elements.

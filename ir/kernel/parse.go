@@ -383,6 +383,22 @@ func (p *parser) stmt(depth int) Stmt {
 	return &When{}
 }
 
+// band reads a band of this name, if one comes.
+func (p *parser) band(name string) *Band {
+	if !p.accept(name) {
+		return nil
+	}
+	b := &Band{}
+	p.expect("[")
+	b.Lo = p.integer()
+	p.expect(",")
+	b.Hi = p.integer()
+	p.expect("]")
+	p.expect("per")
+	b.Per = p.size()
+	return b
+}
+
 // assignment reads the statements that give a whole tile a value.
 func (p *parser) assignment() Stmt {
 	dst := p.tileRef()
@@ -402,6 +418,7 @@ func (p *parser) assignment() Stmt {
 		if p.accept("by") {
 			s.Group = p.size()
 		}
+		s.In, s.Out = p.band("in"), p.band("out")
 		p.expect(")")
 		s.Note = p.note()
 		return s

@@ -31,7 +31,7 @@ import (
 //	}
 //
 // /32 is a buffer's panel, a prime transposes an operand, "as" gives a product's
-// Operands and "by" its Group, and a comment behind a statement is its note;
+// Operands, "by" its Group, and "in" and "out" its bands, and a comment behind a statement is its note;
 // other comments are lost. Indices, counts and tests
 // are in the language of ir/ints. In maps, + - * / < <= == && || ! and the
 // names of valName stand for the operators; numbers are the shortest decimals
@@ -211,6 +211,8 @@ func (p *printer) head(s Stmt) {
 		if s.Group != 0 {
 			p.f(" by %d", s.Group)
 		}
+		p.band("in", s.In)
+		p.band("out", s.Out)
 		p.WriteString(")")
 	case *Reduce:
 		over := "cols"
@@ -238,6 +240,12 @@ func (p *printer) head(s Stmt) {
 	}
 	if n := NoteOf(s); n != "" {
 		p.f(" // %s", quoteNote(n))
+	}
+}
+
+func (p *printer) band(name string, b *Band) {
+	if b != nil {
+		p.f(" %s [%s, %s] per %d", name, b.Lo, b.Hi, b.Per)
 	}
 }
 

@@ -439,9 +439,22 @@ func (v *verifier) dot(s *Dot) {
 	if s.Group < 0 {
 		v.faultf("groups of %d products", s.Group)
 	}
+	v.band(s.In)
+	v.band(s.Out)
 	v.shape(s.Dst, m.size, n.size)
 	v.covers(m, rows(s.Dst))
 	v.covers(n, cols(s.Dst))
+}
+
+func (v *verifier) band(b *Band) {
+	if b == nil {
+		return
+	}
+	v.integer("the lower bound of a band", b.Lo, v.scope)
+	v.integer("the upper bound of a band", b.Hi, v.scope)
+	if b.Per < 1 {
+		v.faultf("a band goes one column on every %d rows", b.Per)
+	}
 }
 
 func (v *verifier) reduce(s *Reduce) {

@@ -27,7 +27,7 @@ const legal = `kernel legal(x: f32[0,64], e: bf16[50,64]/16, k: i32[0], w: f32[6
     b = load e[x, c] gather ids // rows
     m = load w[r, c] // w
     s = dot(a, m) // dot
-    s += dot(b, m' as bf16 by 32) // more
+    s += dot(b, m' as bf16 by 32 in [i - n, i + 4] per 2 out [0 - i, 64] per 1) // more
     big = largest(s over cols) // largest
     low = sum(m over rows alike) // sum
     t = transpose(m) // turned
@@ -124,8 +124,11 @@ func TestVerify(t *testing.T) {
 		{"operators", "", "", func(k *Kernel) { theMap(k).Expr.Args = theMap(k).Expr.Args[:1] }, "+ has 1 operands, not 2"},
 		{"operators", "", "", func(k *Kernel) { theMap(k).Expr.Elem = I64 }, "is f32, not i64"},
 		{"map", "* low", "* part", nil, "tile part is 8 by 16 and cannot be repeated to 32 by 64"},
-		{"dot", "s += dot(b, m' as bf16 by 32)", "s += dot(b', m)", nil, "b sums 32 products, but m has 64"},
+		{"dot", "s += dot(b, m' as bf16 by 32 in [i - n, i + 4] per 2 out [0 - i, 64] per 1)", "s += dot(b', m)", nil, "b sums 32 products, but m has 64"},
 		{"dot", "tile m: f32[64,64]", "tile m: f32[64,64] rows 60 cols 60", nil, "of the products, a has all 64 valid, but m has 60"},
+		{"dot", "in [i - n, ", "in [i - j, ", nil, "the lower bound of a band"},
+		{"dot", "64] per 1", "64 + r] per 1", nil, "the upper bound of a band"},
+		{"dot", "", "", func(k *Kernel) { k.Parts[0].Body[5].(*Dot).In.Per = 0 }, "a band goes one column on every 0 rows"},
 		{"dot", "s = dot(a, m)", "part = dot(a, m)", nil, "tile part is 8 by 16, but the result is 32 by 64"},
 		{"dot", "s = dot(a, m)", "s = dot(a, wide)", nil, "tile wide is i64, not f32"},
 		{"dot", "as bf16", "as f16", nil, "operands of products are f32 or bf16, not f16"},
@@ -135,7 +138,7 @@ func TestVerify(t *testing.T) {
 		{"transpose", "transpose(m)", "transpose(wide)", nil, "tile t is f32 but wide is i64"},
 		{"slice", "t[8, 16]", "t[8, 49]", nil, "part, 8 by 16, does not fit into t, 64 by 64, at [8, 49]"},
 		{"slice", "t[0, 48]", "t[57, 48]", nil, "does not fit into t"},
-		{"in place", "s += dot(b, m' as bf16 by 32)", "s += dot(s, m')", nil, "it reads the tile s that it writes"},
+		{"in place", "s += dot(b, m' as bf16 by 32 in [i - n, i + 4] per 2 out [0 - i, 64] per 1)", "s += dot(s, m')", nil, "it reads the tile s that it writes"},
 		{"in place", "transpose(m)", "transpose(t)", nil, "it reads the tile t that it writes"},
 		{"counts", "tile b: f32[32,64] rows min(32, n - i)", "tile b: f32[32,64]", nil, "of ids only min(32, n - i) are valid, but of b all 32"},
 		{"counts", "tile big: f32[32,1] rows min(32, n - i)", "tile big: f32[32,1]", nil, "of s only min(32, n - i) are valid, but of big all 32"},

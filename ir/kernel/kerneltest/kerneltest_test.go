@@ -61,6 +61,7 @@ func TestCoverage(t *testing.T) {
 				val(s.Expr)
 			case *kernel.Dot:
 				seen[fmt.Sprint("dot", s.TransA, s.TransB, s.Acc)]++
+				seen[fmt.Sprint("bands", s.In != nil, s.Out != nil)]++
 			case *kernel.Reduce:
 				seen[fmt.Sprint("reduce", s.Op, s.OverRows)]++
 			case *kernel.For:
@@ -75,7 +76,7 @@ func TestCoverage(t *testing.T) {
 			body(p.Body)
 		}
 	}
-	if want := 10 + 8 + 4 + int(kernel.ToI32) + 1; len(seen) != want {
+	if want := 10 + 8 + 4 + 4 + int(kernel.ToI32) + 1; len(seen) != want {
 		t.Errorf("%d kinds of statement and operator occur, not %d: %v", len(seen), want, seen)
 	}
 }

@@ -209,19 +209,43 @@ func (g *gen) dot(r, c *dim) {
 	if !ok {
 		return
 	}
-	if t.bound, ok = g.product(t, false); !ok {
+	var out *kernel.Band
+	if g.Intn(4) == 0 {
+		out = g.band()
+	}
+	if t.bound, ok = g.product(t, false, out); !ok {
 		return
 	}
-	if more, ok := g.product(t, true); ok {
+	if more, ok := g.product(t, true, out); ok {
 		t.bound = t.bound.plus(more)
+	}
+	if out != nil {
+		g.emit(&kernel.Map{Dst: t.Tile, Expr: inside(out, kernel.Row, kernel.Col, t.Tile), Note: g.note()})
 	}
 	g.define(t)
 }
 
+// band draws a band, which may be empty.
+func (g *gen) band() *kernel.Band {
+	b := &kernel.Band{Lo: ints.C(int64(g.Intn(40) - 24)), Per: 1 + g.Intn(4)}
+	if g.coin() {
+		b.Lo = ints.Plus(b.Lo, ints.Rem(ints.V(pick(g, g.vars)), ints.C(16)))
+	}
+	b.Hi = ints.Plus(b.Lo, ints.C(int64(g.Intn(32)-2)))
+	return b
+}
+
+// inside is a tile, 0 outside a band of which r and c are the row and the column.
+func inside(b *kernel.Band, r, c string, t *kernel.Tile) *kernel.Val {
+	at := ints.Minus(ints.V(c), ints.Quo(ints.V(r), ints.C(int64(b.Per))))
+	in := ints.Bin(ints.And, ints.Bin(ints.Le, b.Lo, at), ints.Bin(ints.Le, at, b.Hi))
+	return kernel.F(kernel.Choose, kernel.TestOf(in), kernel.R(t), kernel.N(0))
+}
+
 // product emits a dot into t and gives the bound of what it adds.
-func (g *gen) product(t *tile, acc bool) (bound, bool) {
+func (g *gen) product(t *tile, acc bool, out *kernel.Band) (bound, bool) {
 	k := pick(g, g.dims)
-	s := &kernel.Dot{Dst: t.Tile, Acc: acc, TransA: g.coin(), TransB: g.coin(), Note: g.note()}
+	s := &kernel.Dot{Dst: t.Tile, Acc: acc, TransA: g.coin(), TransB: g.coin(), Out: out, Note: g.note()}
 	ar, ac, br, bc := t.r, k, k, t.c
 	if s.TransA {
 		ar, ac = ac, ar
@@ -238,6 +262,18 @@ func (g *gen) product(t *tile, acc bool) (bound, bool) {
 		return bound{}, false
 	}
 	s.A, s.B = a.Tile, b.Tile
+	if g.Intn(4) == 0 {
+		masked, ok := g.fresh(kernel.F32, ar, ac)
+		if !ok {
+			return bound{}, false
+		}
+		s.A, s.In = masked.Tile, g.band()
+		r, c := kernel.Row, kernel.Col
+		if s.TransA {
+			r, c = c, r
+		}
+		g.emit(&kernel.Map{Dst: masked.Tile, Expr: inside(s.In, r, c, a.Tile), Note: g.note()})
+	}
 	x, y := a.bound, b.bound
 	if g.Intn(3) == 0 { // the whole sum is in the tile, or blocks of one
 		s.Group = k.size
@@ -395,7 +431,7 @@ func (g *gen) loop() {
 	added := bound{}
 	g.inner(&s.Body, func() {
 		if g.coin() {
-			added, _ = g.product(sum, true)
+			added, _ = g.product(sum, true, nil)
 			return
 		}
 		x, b := g.floatVal(sum.r, sum.c, 3)
