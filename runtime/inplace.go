@@ -5,11 +5,11 @@ import (
 	"github.com/memc-lang/memc/runtime/memory"
 )
 
-// Kernels read long inputs and write long outputs where the caller has them: to
-// copy those of a large product takes a tenth of its time.
+// Kernels read inputs and write outputs where the caller has them: to copy those of a
+// product takes up to a tenth of its time, in which one worker alone is busy.
 
-// worthCopying is how many bytes are copied as soon as they are read in place.
-const worthCopying = 1 << 18
+// worthCopying is how many bytes are copied as soon as they are found in place.
+const worthCopying = 1 << 12
 
 // ports are the addresses at which an entry's step list has its inputs and
 // outputs, and which of them may be other memory than the arena's.
