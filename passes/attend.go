@@ -113,10 +113,7 @@ func (b *block) attend(n *ir.Node) {
 		}, asked)
 		start := ints.Times(blk, c64)
 		bounds := map[string][2]*ints.Expr{"i": {first, last}, "j": {start, ints.Plus(start, ints.C(historyBlock-1))}}
-		// What of the scores the mask may leave, seen from the block's first row and key.
-		lo, hi := diagonal(n.Attr.Where, bounds, true)
-		corner := ints.Minus(first, start)
-		band := &kernel.Band{Lo: ints.Plus(lo, corner), Hi: ints.Plus(hi, corner), Per: shared}
+		band := bandOf(n.Attr.Where, bounds, ints.Minus(first, start), shared)
 		scaled := kernel.R(scores)
 		if n.Attr.Cap > 0 {
 			limit := kernel.N(float32(n.Attr.Cap))

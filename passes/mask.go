@@ -189,8 +189,21 @@ func certain(e *ints.Expr, bounds map[string][2]*ints.Expr, want bool) *ints.Exp
 	return ints.C(0)
 }
 
-// far is farther than any two rows of a stream are apart.
-const far = 1 << 40
+// far is farther than any two rows of a stream are apart; sums of two such numbers and
+// a position do not overflow.
+const far = 1 << 61
+
+// bandOf is what a mask may leave of a tile of scores whose first row and key are corner
+// apart, so many rows in turn having one i; nil where that may be all.
+func bandOf(where *ints.Expr, bounds map[string][2]*ints.Expr, corner *ints.Expr, per int) *kernel.Band {
+	lo, hi := diagonal(where, bounds, true)
+	a, knownA := lo.IsConst()
+	b, knownB := hi.IsConst()
+	if knownA && knownB && a == -far && b == far {
+		return nil
+	}
+	return &kernel.Band{Lo: ints.Plus(lo, corner), Hi: ints.Plus(hi, corner), Per: per}
+}
 
 // diagonal bounds j - i where the mask may be true (or, with want false, false) for an
 // i and j within bounds, by -far and far at most; lo exceeds hi where it surely is not.
@@ -206,7 +219,9 @@ func diagonal(e *ints.Expr, bounds map[string][2]*ints.Expr, want bool) (lo, hi 
 		}
 		return within(ints.Min, aLo, bLo), within(ints.Max, aHi, bHi)
 	case ints.Lt, ints.Le:
-		switch ci, cj, k, ok := linearBelow(e); {
+		ci, cj, k, ok := linearBelow(e)
+		k = max(1-far, min(k, far-1))
+		switch {
 		case !ok || ci != -cj:
 		case cj == 1 && want: // j - i < -k
 			return ints.C(-far), ints.C(-k - 1)

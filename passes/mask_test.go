@@ -167,6 +167,8 @@ func TestDiagonalOfUsualMasks(t *testing.T) {
 		{ints.Bin(ints.And, causal, ints.Bin(ints.Or, window, sinks)), 96, -9, 0},
 		{ints.Bin(ints.And, causal, ints.Bin(ints.Or, window, sinks)), 0, -passes.Far, 0},
 		{ints.No(ints.Bin(ints.Or, ints.Bin(ints.Lt, i, j), ints.No(window))), 96, -9, 0},
+		{ints.Bin(ints.Le, ints.Minus(i, j), ints.C(1<<62)), 96, 2 - passes.Far, passes.Far},
+		{ints.Bin(ints.Lt, ints.Minus(i, j), ints.C(-1<<62)), 96, passes.Far, passes.Far},
 	} {
 		lo, hi := passes.Diagonal(c.where, block(c.at))
 		if a, ok := lo.IsConst(); !ok || a != c.lo {

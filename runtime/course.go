@@ -274,7 +274,7 @@ func (c *course) checkInputs(pe *plan.Entry, k *calling, in []Tensor) (n int64, 
 		return 1, nil
 	case n == 0:
 		return 0, fmt.Errorf("%s is given no rows", pe.Name)
-	case c.pos > math.MaxInt64/2-n:
+	case c.pos > math.MaxInt64/4-n:
 		return 0, fmt.Errorf("the stream is at position %d and cannot take %d rows more", c.pos, n)
 	}
 	return n, nil
