@@ -53,18 +53,31 @@ func KernelCosts(g *ir.Graph, p *plan.Plan, pos, tokens int64) map[string]Kernel
 }
 
 // launchesOf lists the kernels of the launches that compute groups, in order:
-// all but those that keep rows and states.
+// all but those that keep rows and states. One kernel in two conditions after each
+// other is one launch, which reads its rows in one of two places.
 func launchesOf(steps []plan.Step) []string {
 	var out []string
-	for _, s := range steps {
+	for i := 0; i < len(steps); i++ {
+		s := steps[i]
 		switch schedule := Schedule(s.Kernel); {
 		case s.Kind != plan.Launch:
 			out = append(out, launchesOf(s.Steps)...)
+			if next := i + 1; next < len(steps) && only(s) != "" && only(s) == only(steps[next]) && s.Cond != steps[next].Cond {
+				i = next
+			}
 		case schedule != "copy" && schedule != "commit":
 			out = append(out, s.Kernel)
 		}
 	}
 	return out
+}
+
+// only is the kernel that a condition decides upon, where it is one launch.
+func only(s plan.Step) string {
+	if s.Kind != plan.If || len(s.Steps) != 1 {
+		return ""
+	}
+	return s.Steps[0].Kernel
 }
 
 // Schedule is the schedule that a kernel is made by, which its name begins with.

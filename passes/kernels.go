@@ -52,7 +52,7 @@ func (k *kernelBuilder) slot(name string) *ints.Expr {
 	}
 	local := fmt.Sprintf("p%d", len(k.slots))
 	switch name {
-	case "pos", "n", "turn", "chunk", "row", "at", "count", "start", "border", "added":
+	case "pos", "n", "turn", "chunk", "row", "at", "count", "start", "border", "added", "first":
 		local = name
 	}
 	k.names[name] = local

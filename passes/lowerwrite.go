@@ -15,12 +15,14 @@ import (
 
 // blockSlots are what a turn knows of the blocks of its chunk: the rows before
 // those that it adds, how many these are, how many of them earlier calls have
-// kept; its last rows, which it keeps, and those before them; which steps run.
+// kept; its last rows, which it keeps, and those before them; which steps run;
+// where the rows that it adds begin, lined up or in the call.
 func blockSlots(body *ir.Region) []plan.Slot {
 	size := body.Clock.Size
 	v, and := ints.V, func(a, b *ints.Expr) *ints.Expr { return ints.Bin(ints.And, a, b) }
 	end := ints.Plus(v("at"), v("count"))
 	some, done := ints.Bin(ints.Lt, ints.C(0), v("added")), ints.Bin(ints.Eq, end, ints.C(int64(size)))
+	fresh := ints.Bin(ints.Eq, v("kept"), ints.C(0))
 	return []plan.Slot{
 		{Name: "border", Expr: ir.Added(v("at"), size, body.Block)},
 		{Name: "added", Expr: ints.Minus(ir.Added(end, size, body.Block), v("border"))},
@@ -28,6 +30,9 @@ func blockSlots(body *ir.Region) []plan.Slot {
 		{Name: "last", Expr: ints.Least(v("count"), ints.C(int64(body.Block)))},
 		{Name: "skip", Expr: ints.Minus(v("count"), v("last"))},
 		{Name: "adds", Expr: some},
+		{Name: "lines", Expr: and(some, ints.No(fresh))},
+		{Name: "direct", Expr: and(some, fresh)},
+		{Name: "first", Expr: ints.If(fresh, v("row"), ints.C(0))},
 		{Name: "goes", Expr: and(some, ints.No(done))},
 		{Name: "clears", Expr: and(done, ints.Bin(ints.Lt, ints.C(0), v("border")))},
 	}
@@ -36,42 +41,45 @@ func blockSlots(body *ir.Region) []plan.Slot {
 // blockSteps lowers what becomes of the rows that a scan keeps for its sums. A
 // state has the stream's last rows, as many as a block's. A turn that completes
 // blocks lines up those of earlier calls and its own in another buffer, so that
-// one walk over it adds them all.
+// one walk over it adds them all. Where earlier calls have kept none, the walk is
+// over the call's own rows, if they lie there as they would be lined up.
 func (sc *scope) blockSteps(body *ir.Region) {
 	lw, chunk := sc.lw, body.Clock
-	branch := func() *scope {
-		return &scope{lw: lw, outer: sc, loop: sc.loop, scan: sc.scan, stored: map[*ir.Node]*store{}, next: map[*ir.Node]*store{}, users: sc.users, root: sc.root}
-	}
-	line, earlier, keep := branch(), branch(), branch()
-	earlier.many, keep.ending = "kept", true
-	lineCopy, keepCopy := line.kernel("copy"), keep.kernel("copy")
-	rows := map[*ir.Node]*store{}
+	rows, lined, inCall := map[*ir.Node]*store{}, map[*ir.Node]*store{}, map[int]int{}
+	var always, unless []*ir.Node
+	keep := sc.branch()
+	keep.ending = true
+	keepCopy := keep.kernel("copy")
 	for _, kn := range body.Kept {
 		if kn.Attr.Keep.Block == 0 {
 			continue
 		}
 		x, waiting := kn.Args[0], lw.waiting(kn)
-		at := func(s store, shift *ints.Expr) *store {
-			s.shift = shift
-			return &s
+		keepCopy = keep.copyPart(keepCopy, x, waiting.from(ints.V("at")))
+		line := &store{kind: storeRows, rows: true, dims: []int{body.Block - 1 + min(chunk.Size, lw.clockCap(chunk)), waiting.dims[1]}}
+		line.buf = lw.buffer(plan.Buffer{Name: lw.name + kn.Attr.Name + ".lined", Class: plan.Temp, Elem: storeElem(x.Type.Elem), Dims: line.dims})
+		lined[kn] = line
+		read := line.from(ints.C(0))
+		if buf, ok := sc.rowsOf(x, line); ok {
+			inCall[line.buf] = buf
+			read = line.from(ints.V("first"))
+			read.dims = []int{0, line.dims[1]} // either buffer's
+			unless = append(unless, kn)
+		} else {
+			always = append(always, kn)
 		}
-		lined := store{kind: storeRows, rows: true, dims: []int{body.Block - 1 + min(chunk.Size, lw.clockCap(chunk)), waiting.dims[1]}}
-		lined.buf = lw.buffer(plan.Buffer{Name: lw.name + kn.Attr.Name + ".lined", Class: plan.Temp, Elem: storeElem(x.Type.Elem), Dims: lined.dims})
-		earlier.stored[kn] = at(*waiting, ints.V("border"))
-		lineCopy = earlier.copyPart(lineCopy, kn, at(lined, ints.C(0)))
-		lineCopy = line.copyPart(lineCopy, x, at(lined, ints.V("kept")))
-		keepCopy = keep.copyPart(keepCopy, x, at(*waiting, ints.V("at")))
 		for _, p := range body.Write.Params {
 			if p.Attr.Name == kn.Attr.Name {
-				rows[p] = at(lined, ints.C(0))
+				rows[p] = read
 			}
 		}
 	}
-	lineCopy.launch()
+	sc.when("adds", sc.lineUp(always, lined))
+	sc.when("lines", sc.lineUp(unless, lined))
 	keepCopy.launch()
-	sc.when("adds", line)
 	sc.steps = append(sc.steps, keep.steps...)
 
+	before := len(sc.steps)
 	add := sc.ends(rows, body.Write.Adds())
 	for i, n := range body.Write.Sums {
 		if n != nil {
@@ -81,8 +89,9 @@ func (sc *scope) blockSteps(body *ir.Region) {
 	add.walk(body, body.Write.Adding)
 	sc.when("goes", add)
 	sc.write(body, rows)
+	sc.steps = append(sc.steps[:before], either(sc.steps[before:], inCall)...)
 	// Sums are 0 between chunks; where a turn brought a whole chunk, they still are.
-	clear := branch()
+	clear := sc.branch()
 	k := clear.kernel("commit")
 	for i := range body.Write.Sums {
 		if clears(body, i) {
@@ -91,6 +100,67 @@ func (sc *scope) blockSteps(body *ir.Region) {
 	}
 	k.launch()
 	sc.when("clears", clear)
+}
+
+// branch is a scope for steps beside sc's own.
+func (sc *scope) branch() *scope {
+	return &scope{lw: sc.lw, outer: sc, loop: sc.loop, scan: sc.scan, stored: map[*ir.Node]*store{}, next: map[*ir.Node]*store{}, users: sc.users, root: sc.root}
+}
+
+// from is the store with its first row, or element, elsewhere.
+func (s store) from(shift *ints.Expr) *store {
+	s.shift = shift
+	return &s
+}
+
+// lineUp copies the rows that earlier calls have kept, and behind them a turn's own.
+func (sc *scope) lineUp(kept []*ir.Node, to map[*ir.Node]*store) *scope {
+	own, earlier := sc.branch(), sc.branch()
+	earlier.many = "kept"
+	k := own.kernel("copy")
+	for _, kn := range kept {
+		earlier.stored[kn] = sc.lw.waiting(kn).from(ints.V("border"))
+		k = earlier.copyPart(k, kn, to[kn].from(ints.C(0)))
+		k = own.copyPart(k, kn.Args[0], to[kn].from(ints.V("kept")))
+	}
+	k.launch()
+	return own
+}
+
+// rowsOf gives the buffer in which a turn's rows of n lie as they would in a line,
+// from the row "row" on.
+func (sc *scope) rowsOf(n *ir.Node, line *store) (buf int, ok bool) {
+	k := &kernelBuilder{sc: sc, k: &kernel.Kernel{}, names: map[string]string{}} // for its names
+	idx := map[string]*ints.Expr{}
+	for _, d := range n.Type.Dims {
+		idx[d.Name] = ints.V("of." + d.Name)
+	}
+	s, at := sc.address(k, n, idx)
+	_, flat := flatten(ir.Type{Dims: n.Type.Dims[1:]}, idx)
+	asLine := []*ints.Expr{ints.Plus(k.slot("row"), idx[n.Type.Dims[0].Name]), flat}
+	of := func(s *store) plan.Buffer { return sc.lw.plan.Buffers[s.buf] }
+	return s.buf, sameIdx(at, asLine) && s.dims[1] == line.dims[1] && of(s).Elem == of(line).Elem
+}
+
+// either gives launches that read lined up rows another form, which reads a call's
+// rows instead, by the buffers of these.
+func either(steps []plan.Step, inCall map[int]int) (out []plan.Step) {
+	for _, s := range steps {
+		s.Steps = either(s.Steps, inCall)
+		direct := s
+		direct.Bufs = slices.Clone(s.Bufs)
+		for i, b := range s.Bufs {
+			if buf, ok := inCall[b]; ok {
+				direct.Bufs[i] = buf
+			}
+		}
+		if slices.Equal(direct.Bufs, s.Bufs) {
+			out = append(out, s)
+			continue
+		}
+		out = append(out, plan.Step{Kind: plan.If, Note: "direct", Steps: []plan.Step{direct}}, plan.Step{Kind: plan.If, Note: "lines", Steps: []plan.Step{s}})
+	}
+	return out
 }
 
 // when runs the steps of a branch where a slot is not 0.
