@@ -405,6 +405,9 @@ func (b *block) wholeRows(n *ir.Node) bool {
 // storeTo stores a value to a place; it happens after everything was computed.
 func (b *block) storeTo(n *ir.Node, s *store) {
 	rd, cd := b.orient(n)
+	if r, c, ok := s.along(n.Type); ok && rd == c && cd == r {
+		rd, cd = cd, rd
+	}
 	idx := b.sc.index(b.k, s, n.Type, b.indices(n, rd, cd))
 	if cd != "" && !columns(idx, true) {
 		rd, cd = cd, rd
@@ -430,6 +433,16 @@ func (b *block) storeTo(n *ir.Node, s *store) {
 		return
 	}
 	b.last(st)
+}
+
+// along gives the dimensions down and along the tiles that are stored where states in
+// panels lie alike.
+func (s *store) along(t ir.Type) (rd, cd string, ok bool) {
+	last := len(t.Dims) - 1
+	if !s.alike || s.panel == 0 {
+		return "", "", false
+	}
+	return t.Dims[last].Name, t.Dims[last-1].Name, true
 }
 
 func (b *block) last(s kernel.Stmt) { b.stores = append(b.stores, s) }

@@ -206,13 +206,15 @@ func (b *block) operand(n *ir.Node, rd, cd string, right bool) (t *kernel.Tile, 
 		return b.tile(n, rd, cd), false // turned once, before the walk
 	case b.tiles[tileKey{n, cd, rd}] != nil:
 		return b.tile(n, cd, rd), true
-	case !b.in[n]:
-		if b.loads(n, rd, cd) {
-			return b.tile(n, rd, cd), false
-		}
-		return b.tile(n, cd, rd), true
 	}
-	if r, c := b.orient(n); r == cd && c == rd {
+	r, c := b.orient(n)
+	swapped = r == cd && c == rd
+	switch {
+	case b.in[n] || cd == b.seq && cd != "" && b.uses[n] > 1: // others read these rows as they lie
+		if swapped {
+			return b.tile(n, cd, rd), true
+		}
+	case !b.loads(n, rd, cd):
 		return b.tile(n, cd, rd), true
 	}
 	return b.tile(n, rd, cd), false

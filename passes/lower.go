@@ -75,6 +75,7 @@ func lower(fused []*ir.Graph, o Options, texts []string) (p *Program, built []st
 		weights: map[string]*store{},
 		states:  map[string]*store{},
 		panels:  map[string]bool{},
+		alike:   map[string]bool{},
 		tables:  map[string]int{},
 		loops:   map[string]int{},
 		buffers: map[string]bool{},
@@ -146,6 +147,7 @@ type lowerer struct {
 	weights map[string]*store
 	states  map[string]*store
 	panels  map[string]bool // weights that products read as right operands
+	alike   map[string]bool // states in panels: see chooseAlike
 	tables  map[string]int
 	loops   map[string]int
 	buffers map[string]bool   // names in use
@@ -244,6 +246,11 @@ func (lw *lowerer) choosePanels(g *ir.Graph) {
 	for name := range plain {
 		delete(lw.panels, name)
 	}
+	everyNode(g, func(n *ir.Node) {
+		if n.Body != nil && n.Body.Write != nil && inPlace(n.Body) {
+			lw.chooseAlike(n.Body, plain)
+		}
+	})
 	for _, s := range starts { // a state is packed where it wants to be and its weight may be
 		if plain[s[1]] {
 			delete(lw.panels, s[0])
@@ -252,6 +259,44 @@ func (lw *lowerer) choosePanels(g *ir.Graph) {
 			lw.panels[s[1]] = true
 		} else {
 			delete(lw.panels, s[1])
+		}
+	}
+}
+
+// chooseAlike has states lie in panels that one group of a write combines element by
+// element with what a state in panels becomes: the group turns none of them, nor what it
+// stores to them.
+func (lw *lowerer) chooseAlike(body *ir.Region, plain map[string]bool) {
+	seen := map[*ir.Node]bool{}
+	var visit func(n *ir.Node, like ir.Type)
+	next := func(st *ir.Node) {
+		lw.alike[st.Attr.Name] = true
+		if i := slices.Index(body.States, st); body.Write.Next[i] != nil {
+			visit(body.Write.Next[i], st.Type)
+		}
+	}
+	visit = func(n *ir.Node, like ir.Type) {
+		if seen[n] || !slices.EqualFunc(n.Type.Dims, like.Dims, ir.Dim.Same) {
+			return
+		}
+		seen[n] = true
+		switch {
+		case n.Op.Name == "state":
+			if slices.Contains(body.States, n) && !plain[n.Attr.Name] && !lw.panels[n.Attr.Name] {
+				lw.panels[n.Attr.Name] = true
+				next(n)
+			}
+		case n.Op.Name == "accumulate": // onto a state
+			visit(n.Args[0], like)
+		case pointwise(n):
+			for _, a := range n.Args {
+				visit(a, like)
+			}
+		}
+	}
+	for _, st := range body.States {
+		if lw.panels[st.Attr.Name] {
+			next(st)
 		}
 	}
 }
@@ -266,6 +311,7 @@ type store struct {
 	dims    []int // as kernels see the buffer
 	panel   int
 	pairs   bool
+	alike   bool // what is stored runs along the panels' columns: see chooseAlike
 	kind    storeKind
 	history *history
 	shift   *ints.Expr // added to the row (to the element, where flat)
@@ -510,7 +556,7 @@ func (lw *lowerer) state(n, init *ir.Node) *store {
 		for _, d := range n.Type.Dims {
 			dims = append(dims, d.Size)
 		}
-		s.kind, s.dims, s.panel = storeDims, dims, lw.Tiling.Panel
+		s.kind, s.dims, s.panel, s.alike = storeDims, dims, lw.Tiling.Panel, lw.alike[n.Attr.Name]
 	}
 	b := plan.Buffer{Name: n.Attr.Name, Class: plan.State, Panel: s.panel, Elem: n.Type.Elem, Dims: dims, From: -1}
 	reordered := false

@@ -260,20 +260,26 @@ func (sc *scope) copyPart(k *kernelBuilder, n *ir.Node, to *store) *kernelBuilde
 		k.launch()
 		k = k.sc.kernel(kind)
 	}
-	l := layCopy(n.Type, sc.lw.plan.Buffers[to.buf].Elem.Quantised())
+	l := layCopy(n.Type, to, sc.lw.plan.Buffers[to.buf].Elem.Quantised())
 	b := sc.block(k, l, map[*ir.Node]bool{}, "")
 	b.storeTo(n, to)
 	b.end()
 	return k
 }
 
-// layCopy lays a plain copy on a grid: rows in blocks, the last dimension whole
-// or in columns.
-func layCopy(t ir.Type, whole bool) *layout {
+// layCopy lays a plain copy on a grid: rows in blocks, the dimension along which
+// memory lies, which is the last one where it is not in panels, whole or in columns.
+func layCopy(t ir.Type, to *store, whole bool) *layout {
 	l := &layout{kind: "map"}
+	down, along, panels := to.along(t)
 	for i, d := range t.Dims {
 		a := axis{dim: d, kind: axisOne}
 		switch {
+		case panels && d.Name == along:
+			a.kind, a.step = axisCols, min(256, d.Size)
+		case panels && d.Name == down:
+			a.kind, a.step = axisRows, 64
+		case panels:
 		case i == len(t.Dims)-1 && (i > 0 || d.Static()):
 			a.kind, a.step = axisCols, min(256, d.Size)
 			if whole {
