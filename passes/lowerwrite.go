@@ -46,7 +46,7 @@ func blockSlots(body *ir.Region) []plan.Slot {
 func (sc *scope) blockSteps(body *ir.Region) {
 	lw, chunk := sc.lw, body.Clock
 	rows, lined, inCall := map[*ir.Node]*store{}, map[*ir.Node]*store{}, map[int]int{}
-	var always, unless []*ir.Node
+	var asLined, scattered []*ir.Node
 	keep := sc.branch()
 	keep.ending = true
 	keepCopy := keep.kernel("copy")
@@ -64,9 +64,9 @@ func (sc *scope) blockSteps(body *ir.Region) {
 			inCall[line.buf] = buf
 			read = line.from(ints.V("first"))
 			read.dims = []int{0, line.dims[1]} // either buffer's
-			unless = append(unless, kn)
+			asLined = append(asLined, kn)
 		} else {
-			always = append(always, kn)
+			scattered = append(scattered, kn)
 		}
 		for _, p := range body.Write.Params {
 			if p.Attr.Name == kn.Attr.Name {
@@ -74,8 +74,8 @@ func (sc *scope) blockSteps(body *ir.Region) {
 			}
 		}
 	}
-	sc.when("adds", sc.lineUp(always, lined))
-	sc.when("lines", sc.lineUp(unless, lined))
+	sc.when("adds", sc.lineUp(scattered, lined))
+	sc.when("lines", sc.lineUp(asLined, lined))
 	keepCopy.launch()
 	sc.steps = append(sc.steps, keep.steps...)
 
