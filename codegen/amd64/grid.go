@@ -62,42 +62,14 @@ func indices(v *kernel.Val) (es []*ints.Expr) {
 	return es
 }
 
-// firstOf is the first block of a share of a part's blocks. Shares are equal in
-// what the blocks cover: of the axis, before the last, whose length a call
-// decides, the last block may cover little.
-func (f *fn) firstOf(axes []kernel.Axis, sizes []value.Value, count, share, shares value.Value) value.Value {
-	part := func(all value.Value) value.Value { return f.bin(udiv, f.mul(all, share), shares) }
-	i := slices.IndexFunc(axes, func(a kernel.Axis) bool { r := a.Extent.Interval(f.ranges); return a.Step > 1 && r.Lo != r.Hi })
-	if i < 0 || i == len(axes)-1 {
-		return part(count)
-	}
-	var outer, inner value.Value = c64(1), c64(1)
-	for j, n := range sizes {
-		switch {
-		case j < i:
-			outer = f.mul(outer, n)
-		case j > i:
-			inner = f.mul(inner, n)
-		}
-	}
-	step := int64(axes[i].Step)
-	length := f.smax(f.int(axes[i].Extent), c64(0))
-	turn := f.smax(f.mul(length, inner), c64(1))
-	at := part(f.mul(outer, f.mul(length, inner)))
-	n, in := f.bin(udiv, at, turn), f.bin(urem, at, turn)
-	whole := f.smax(f.mul(c64(step), inner), c64(1))
-	row, rest := f.bin(udiv, in, whole), f.bin(urem, in, whole)
-	covered := f.smax(f.smin(c64(step), f.sub(length, f.mul(row, c64(step)))), c64(1))
-	return f.add(f.mul(f.add(f.mul(n, sizes[i]), row), inner), f.bin(udiv, rest, covered))
-}
-
 // grid runs blocks [from, to) of a part, the last axis running fastest. sizes
-// are the numbers of blocks along the axes.
-func (b *block) grid(axes []kernel.Axis, sizes []value.Value, from, to value.Value, body []kernel.Stmt) {
+// are the numbers of blocks along the axes, of which the first begins at base.
+func (b *block) grid(axes []kernel.Axis, sizes []value.Value, base, from, to value.Value, body []kernel.Stmt) {
 	if len(axes) == 0 {
 		b.count(from, to, 1, func(value.Value) { b.list(body) })
 		return
 	}
+	outer := axes[0].Var
 	// bind names the axes' values, given their numbers, and then runs.
 	bind := func(names []string, at []value.Value, axes []kernel.Axis, run func()) {
 		for i := range names {
@@ -106,6 +78,9 @@ func (b *block) grid(axes []kernel.Axis, sizes []value.Value, from, to value.Val
 			step := int64(a.Step)
 			whole := (max(0, extent.Hi) + step - 1) / step * step // where a block behind the last would begin
 			v, r := b.mul(at[i], c64(step)), ints.Range{Lo: 0, Hi: whole}
+			if _, known := constInt(base); !known && names[i] == outer {
+				v, step = b.add(base, v), gcd(step, int64(b.machine.Micro[0].Rows))
+			}
 			if whole <= step && names[i] != lastBlock { // one block
 				v, r, step = c64(0), ints.Range{}, 0
 			}

@@ -122,9 +122,13 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 		body := rowOf(p)
 		b := &block{fn: f, bufs: at, scratch: scratch, shape: shape, entry: f.cur, uses: usages(body), lives: lifetimes(body),
 			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, copies: map[copyKey]copied{}, fixed: map[*kernel.Tile]fixed{}, written: map[*kernel.Tile]bool{}}
-		f.shareOut(p, i, sizes[i], counts[i], share, workers, claimed, func(from, to value.Value) {
-			b.grid(p.Grid, sizes[i], from, to, body)
-		})
+		if rows, ok := b.sharedRows(p, body); ok {
+			b.byShares(p, rows, sizes[i], share, workers, body)
+		} else {
+			f.shareOut(p, i, sizes[i], counts[i], share, workers, claimed, func(from, to value.Value) {
+				b.grid(p.Grid, sizes[i], c64(0), from, to, body)
+			})
+		}
 		scratchBytes = max(scratchBytes, b.settle())
 	}
 	if squares {
