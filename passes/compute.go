@@ -208,13 +208,11 @@ func (b *block) operand(n *ir.Node, rd, cd string, right bool) (t *kernel.Tile, 
 		return b.tile(n, cd, rd), true
 	}
 	r, c := b.orient(n)
-	swapped = r == cd && c == rd
-	switch {
-	case b.in[n] || cd == b.seq && cd != "" && b.uses[n] > 1: // others read these rows as they lie
-		if swapped {
-			return b.tile(n, cd, rd), true
-		}
-	case !b.loads(n, rd, cd):
+	across := r == cd && c == rd
+	if !b.in[n] && !(b.seq != "" && cd == b.seq && b.uses[n] > 1) { // else others read these rows as they lie
+		across = !b.loads(n, rd, cd)
+	}
+	if across {
 		return b.tile(n, cd, rd), true
 	}
 	return b.tile(n, rd, cd), false
