@@ -15,7 +15,7 @@ import (
 // worker's blocks begin with the first row of its share.
 
 // sharedRows is the variable that counts the rows of a part whose shares may be rows: it
-// lays rows out, and that variable says nothing but how many of them there are.
+// lays rows out, and that variable says nothing but how many of them a block has.
 func (b *block) sharedRows(p kernel.Part, body []kernel.Stmt) (name string, ok bool) {
 	last := len(p.Grid) - 1
 	if last < 1 || long(p) {
@@ -36,7 +36,13 @@ func (b *block) sharedRows(p kernel.Part, body []kernel.Stmt) (name string, ok b
 		}
 	}
 	ok = true
+	inBlock := ints.Least(ints.C(int64(first.Step)), ints.Minus(first.Extent, ints.V(first.Var)))
+	counts := func(e *ints.Expr) bool { return !has(e) || ints.Equal(e, inBlock) }
 	statements(p.Body, func(s kernel.Stmt) {
+		reads, writes := kernel.Touches(s)
+		for _, t := range append(reads, writes...) { // nil is a buffer
+			ok = ok && (t == nil || counts(t.ValidRows) && counts(t.ValidCols))
+		}
 		switch s := s.(type) {
 		case *kernel.Load:
 			ok = ok && !has(s.Idx...)

@@ -29,8 +29,9 @@ func TestSharedRows(t *testing.T) {
   }
 }`
 	backwards := strings.Replace(text, "store y[i + r, j + c]", "store y[n - 1 - (i + r), j + c]", 1)
+	narrow := strings.Replace(text, "q: f32[32,120] rows min(32, n - i)", "q: f32[32,120] rows min(32, n - i) cols min(120, n)", 1)
 	for _, m := range machines(t) {
-		for _, text := range []string{text, backwards} {
+		for _, text := range []string{text, backwards, narrow} {
 			ks := parse(t, text)
 			p := compile(t, m, ks...)
 			for _, n := range []int{1, 13, 31, 64, 65, 97, 150, 224, 300} {
