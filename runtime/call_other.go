@@ -5,6 +5,7 @@ package runtime
 import (
 	"fmt"
 	goruntime "runtime"
+	"time"
 )
 
 // nativeHere says why this system cannot run compiled code.
@@ -14,6 +15,6 @@ func nativeHere() error {
 
 func allowTiles() error { return nativeHere() }
 
-func sleep(*int64, int64) { panic("runtime: nothing works here, nor sleeps") }
+func sleep(*int64, int64, time.Duration) { panic("runtime: nothing works here, nor sleeps") }
 
 func wake(*int64) { panic("runtime: nothing works here, nor sleeps") }

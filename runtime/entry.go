@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"time"
 	"unsafe"
 
 	"github.com/memc-lang/memc/ir/plan"
@@ -15,6 +16,7 @@ type entry struct {
 	words  []int64 // the region behind the steps
 	uses   []use   // where addresses stand that may change
 	ports  ports
+	took   [65]time.Duration // by the last slab with as many rows, in bits
 }
 
 // use is a place in words that holds the address of a buffer.

@@ -3,6 +3,7 @@ package runtime
 import (
 	"math"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -13,10 +14,11 @@ const (
 	futexWake = 1 | 128
 )
 
-// sleep returns when the counter is woken, at once where it is not n, and now and
-// then for no reason.
-func sleep(counter *int64, n int64) {
-	syscall.Syscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(counter)), futexWait, uintptr(uint32(n)), 0, 0, 0)
+// sleep returns when the counter is woken, at once where it is not n, when the time is
+// up, and now and then for no reason.
+func sleep(counter *int64, n int64, most time.Duration) {
+	limit := syscall.NsecToTimespec(int64(most))
+	syscall.Syscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(counter)), futexWait, uintptr(uint32(n)), uintptr(unsafe.Pointer(&limit)), 0, 0)
 }
 
 // wake wakes all who sleep at the counter.

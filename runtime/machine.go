@@ -30,10 +30,11 @@ type machine struct {
 	pick  func(kernel string) bool // of what is timed; nil: all
 
 	entries []entry
-	team    *team
+	workers int // 0 before the first call
 	scratch *memory.Region
 	barrier *memory.Region
-	stop    goruntime.Cleanup
+	team    *team // during a call
+	left    goruntime.Cleanup
 }
 
 // held is where a state's memory is.
@@ -258,11 +259,11 @@ func rowsBytes(b *plan.Buffer, rows int64) (int64, error) {
 	return plan.Bytes(b.Elem, dims, b.Panel)
 }
 
-// Close ends the workers and frees the memory.
+// Close lets go of the workers and frees the memory.
 func (m *machine) Close() {
-	if m.team != nil {
-		m.stop.Stop()
-		m.team.stop()
+	if m.workers > 0 {
+		m.left.Stop()
+		leave(m.workers)
 	}
 	for _, h := range m.held {
 		h.region.Free()

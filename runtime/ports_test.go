@@ -127,7 +127,7 @@ func TestABI(t *testing.T) {
 	}
 	var w plan.NativeTeam
 	if unsafe.Offsetof(w.Left) != 64 || unsafe.Offsetof(w.Asleep) != 128 || unsafe.Offsetof(w.Waiting) != 192 || unsafe.Offsetof(w.Job) != 256 ||
-		unsafe.Offsetof(w.Steps) != 264 || unsafe.Offsetof(w.Barrier) != 320 || unsafe.Offsetof(w.To) != 328 || unsafe.Offsetof(w.Rest) != 352 {
+		unsafe.Offsetof(w.Steps) != 264 || unsafe.Offsetof(w.Barrier) != 320 || unsafe.Offsetof(w.To) != 328 || unsafe.Offsetof(w.Rest) != 352 || unsafe.Offsetof(w.Walk) != 360 {
 		t.Error("the team has another layout than generated code reads")
 	}
 }

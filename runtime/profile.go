@@ -60,7 +60,7 @@ func (m *machine) timed(e *entry, steps []plan.Step, at, record int64) {
 			c := &m.team.call
 			c.Steps, c.Count, c.Records = e.region.Addr(at*stepBytes), 1, m.records.Addr(record*width*8)
 			begin := time.Now()
-			m.team.run()
+			m.team.run(0)
 			t := &m.times[slices.Index(m.plan.Kernels, s.Kernel)]
 			t.Time += time.Since(begin)
 			t.Calls++

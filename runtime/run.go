@@ -2,7 +2,9 @@ package runtime
 
 import (
 	"context"
+	"math/bits"
 	goruntime "runtime"
+	"time"
 	"unsafe"
 
 	"github.com/memc-lang/memc/ir/plan"
@@ -17,18 +19,32 @@ func (m *machine) Run(ctx context.Context, number int, in, out []Tensor) error {
 	if err := m.begin(); err != nil {
 		return err
 	}
+	m.team = m.engine.borrow(m.workers)
+	defer func() {
+		giveBack(m.team)
+		m.team = nil
+	}()
+	c := &m.team.call
+	c.Walk, c.Records, c.Record, c.Barrier = m.engine.walk, m.records.Addr(0), int64(m.plan.Record), m.barrier.Addr(0)
+	c.Scratch, c.Stride = m.scratch.Addr(page), m.stride()
 	return m.run(ctx, m, number, in, out)
 }
 
-// begin makes what the first call needs: workers, their scratch, a barrier.
+// page is where workers' scratch begins, each on pages of its own.
+const page = 4096
+
+// stride is the way from one worker's scratch to the next one's.
+func (m *machine) stride() int64 {
+	return (m.engine.scratch + plan.HostBytes + page - 1) &^ (page - 1)
+}
+
+// begin makes what the first call needs: workers' scratch and a barrier.
 func (m *machine) begin() error {
-	if m.team != nil {
+	if m.workers > 0 {
 		return nil
 	}
-	const page = 4096 // workers' scratch begins on pages of their own
-	stride := (m.engine.scratch + plan.HostBytes + page - 1) &^ (page - 1)
-	threads := m.options.threads()
-	scratch, err := memory.New(page + stride*int64(threads))
+	workers := m.options.threads()
+	scratch, err := memory.New(page + m.stride()*int64(workers))
 	if err != nil {
 		return err
 	}
@@ -38,14 +54,12 @@ func (m *machine) begin() error {
 	}
 	scratch.Huge()
 	m.scratch, m.barrier = scratch, barrier
-	for i := range int64(threads) {
-		memory.View[int64](scratch, page+i*stride-plan.HostBytes, 1)[0] = host().Ahead
+	for i := range int64(workers) {
+		memory.View[int64](scratch, page+i*m.stride()-plan.HostBytes, 1)[0] = host().Ahead
 	}
-	t := newTeam(m.engine.code, m.engine.walk, m.engine.work, threads)
-	t.call.Records, t.call.Record, t.call.Barrier = m.records.Addr(0), int64(m.plan.Record), barrier.Addr(0)
-	t.call.Scratch, t.call.Stride = scratch.Addr(page), stride
-	m.team = t
-	m.stop = goruntime.AddCleanup(m, (*team).stop, t)
+	join(workers)
+	m.workers = workers
+	m.left = goruntime.AddCleanup(m, leave, workers)
 	return nil
 }
 
@@ -86,7 +100,10 @@ func (m *machine) slab(number int, in, out []Tensor) error {
 	} else {
 		c := &m.team.call
 		c.Steps, c.Count = e.region.Addr(0), e.count
-		m.team.run()
+		took := &e.took[bits.Len64(uint64(m.desc.Records[1]))]
+		begin := time.Now()
+		m.team.run(*took)
+		*took = time.Since(begin)
 	}
 	goruntime.KeepAlive(m)
 	goruntime.KeepAlive(in)

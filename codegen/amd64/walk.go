@@ -36,7 +36,7 @@ const (
 //	void walk(const NativeStep *steps, int64 count, const int64 *records, int64 record_len,
 //	          void *scratch, int64 worker, int64 workers, NativeBarrier *barrier)
 //
-// and the two functions it consists of, and work, which calls it. Each runs steps [from, to) with one record
+// and the two functions it consists of, and work, which calls walks. Each runs steps [from, to) with one record
 // and calls itself for the bodies of Repeat and If: one launches with a barrier
 // behind each launch, the other (beside.go) what stands in a Beside.
 func (m *module) walk() {
@@ -58,7 +58,7 @@ func (m *module) walk() {
 	g.call(through, outer[0], c64(0), outer[1], outer[2], outer[3], outer[2], outer[4], outer[5], outer[6], outer[7],
 		at, constant.NewNull(bytePtr), constant.NewNull(bytePtr))
 	g.ret()
-	m.work(g.f)
+	m.work(g.f.Sig)
 }
 
 // parameters are a function's, by name: pointers and integers.

@@ -33,6 +33,7 @@ const (
 	teamFrom    = 336
 	teamShare   = 344
 	teamRest    = 352
+	teamWalk    = 360
 )
 
 // patience is how many ticks of its clock (some 0.2 ms) a worker looks for the next
@@ -56,8 +57,8 @@ const workName = "work"
 //
 //	void work(NativeTeam *team, int64 worker)
 //
-// which does the worker's part of one call after another, with walk.
-func (m *module) work(walk *ir.Func) {
+// which does the worker's part of one call after another, with the caller's walk.
+func (m *module) work(walk *types.FuncType) {
 	team, worker := ir.NewParam("team", bytePtr), ir.NewParam("worker", i64)
 	f := m.newFunc(workName, types.Void, team, worker)
 	field := func(off int64) value.Value { return f.load(i64, team, c64(off)) }
@@ -93,8 +94,8 @@ func (m *module) work(walk *ir.Func) {
 	f.ret()
 	f.cur = stay
 	f.when(job(plan.JobWalk), func() {
-		f.call(walk, address(teamSteps), field(teamCount), address(teamRecords), field(teamRecord),
-			f.at(address(teamScratch), f.mul(field(teamStride), worker)), worker, field(teamWorkers), address(teamBarrier))
+		f.emit(ir.NewCall(f.typed(address(teamWalk), walk), address(teamSteps), field(teamCount), address(teamRecords), field(teamRecord),
+			f.at(address(teamScratch), f.mul(field(teamStride), worker)), worker, field(teamWorkers), address(teamBarrier)))
 	})
 	f.when(job(plan.JobCopy), func() {
 		first, share := f.mul(field(teamShare), worker), field(teamShare)

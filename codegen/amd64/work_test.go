@@ -40,7 +40,7 @@ func TestWork(t *testing.T) {
 		scratch := p.Scratch["grow"] + plan.HostBytes
 		team.Steps, team.Count, team.Records, team.Record = address(&pin, steps), 1, address(&pin, by), 1
 		team.Scratch, team.Stride = address(&pin, aligned(plan.HostBytes + scratch*int64(workers))[plan.HostBytes:]), scratch
-		team.Barrier = address(&pin, aligned(int64(unsafe.Sizeof(plan.NativeBarrier{}))))
+		team.Barrier, team.Walk = address(&pin, aligned(int64(unsafe.Sizeof(plan.NativeBarrier{})))), walk
 		var wg sync.WaitGroup
 		for w := 1; w < workers; w++ {
 			wg.Go(func() { purego.SyscallN(work, uintptr(unsafe.Pointer(team)), uintptr(w)) })

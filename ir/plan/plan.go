@@ -229,7 +229,8 @@ func (p *Plan) Signature(kernel string) Signature {
 //
 //	void work(NativeTeam *team, int64 worker)
 //
-// waits for a call, does its part, and waits for the next, until a call is a JobEnd.
+// waits for a call, does its part, and waits for the next, until a call is a JobEnd. The
+// walk that is called may be another program's.
 
 // NativeHost is what suits the processor that kernels run on.
 type NativeHost struct {
@@ -298,6 +299,7 @@ type NativeTeam struct {
 	Barrier     uintptr
 	To, From    uintptr // JobCopy: every worker but the last has Share bytes, the last one Rest
 	Share, Rest int64
+	Walk        uintptr // of the caller's program, which need not be that of the workers' code
 }
 
 // What a call of a NativeTeam is.

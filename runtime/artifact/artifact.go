@@ -26,7 +26,7 @@ import (
 )
 
 // Version is the version of the format; readers accept no other.
-const Version = 2
+const Version = 3
 
 // Artifact is a compiled program.
 type Artifact struct {

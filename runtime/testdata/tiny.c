@@ -41,6 +41,7 @@ typedef struct { volatile i64 n; i64 p[7]; } count;
 typedef struct {
 	count calls, left, asleep, waiting;
 	i64 job; const step *s; i64 count; const i64 *records; i64 record; char *scratch; i64 stride, workers; barrier *b; char *to, *from; i64 share, rest;
+	void (*walk)(const step *, i64, const i64 *, i64, void *, i64, i64, barrier *);
 } team;
 
 static void futex(volatile i64 *at, i64 op, i64 n) {
@@ -57,7 +58,7 @@ void work(team *t, i64 worker) {
 			__sync_fetch_and_add(&t->asleep.n, -1);
 		}
 		if (t->job == 2) return;
-		if (t->job == 0) steps(t->s, t->count, t->records, t->record, t->records, t->scratch + worker * t->stride, worker, t->workers, t->b);
+		if (t->job == 0) t->walk(t->s, t->count, t->records, t->record, t->scratch + worker * t->stride, worker, t->workers, t->b);
 		else for (i64 i = 0; i < (worker + 1 == t->workers ? t->rest : t->share); i++) ((volatile char *)t->to)[worker * t->share + i] = t->from[worker * t->share + i];
 		if (__sync_fetch_and_add(&t->left.n, -1) == 1 && t->waiting.n) futex(&t->left.n, 129, 1);
 	}
