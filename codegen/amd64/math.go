@@ -76,12 +76,21 @@ func (f *fn) expFrom(least float32, x value.Value) value.Value {
 // is 0: a denormal result would take the processor a hundred cycles.
 func (f *fn) exp2(x value.Value) value.Value {
 	none := f.fcmp(enum.FPredOLT, x, vnum(-126))
-	x = f.most(vnum(-126), x)
-	x = f.least(vnum(129), x)
-	n := f.intrinsic("llvm.nearbyint.v16f32", vf32, x)
-	r := f.bin(fsub, x, n)
+	n, r := f.halves(x)
 	q := f.horner(r, 0.69314718, 0.24022648, 0.055503324, 0.009618437, 0.0013398874, 0.0001535336)
 	return f.choose(none, vnum(0), f.scaled(f.fma(r, q, vnum(1)), n))
+}
+
+// halves is x as a whole number n and r from -½ to ½, for the use in scaled.
+func (f *fn) halves(x value.Value) (n, r value.Value) {
+	if f.machine.Scale { // r is 0 for what is infinite, which n then is
+		const nearest, exact = 0, 8 // rounding, and no exception where there is a rest
+		r = f.intrinsic("llvm.x86.avx512.mask.reduce.ps.512", vf32, x, c32(nearest|exact), undefLanes, mask16, c32(4))
+		return f.bin(fsub, x, r), r
+	}
+	x = f.least(vnum(129), f.most(vnum(-126), x))
+	n = f.intrinsic("llvm.nearbyint.v16f32", vf32, x)
+	return n, f.bin(fsub, x, n)
 }
 
 // scaled is p * 2^n for whole n in [-150, 129].
