@@ -31,11 +31,9 @@ type team struct {
 }
 
 // turn is how long a caller goes on from call to call, or waits, before it gives way to
-// others: whom Go's scheduler finds at work for 10 ms it looks after as above.
-const turn = 5 * time.Millisecond
-
-// lengthy is how long a call takes that is left to workers alone.
-const lengthy = 8 * time.Millisecond
+// others: whom Go's scheduler finds at work for 10 ms it looks after as above. What takes
+// as long is left to workers alone.
+const turn = 8 * time.Millisecond
 
 // spins is how often a caller looks whether the others are done before it sleeps:
 // about 10 µs.
@@ -59,9 +57,9 @@ func (t *team) work(c *plan.NativeTeam, i int) {
 // run walks the steps of t.call with all workers and returns when all are done; took is
 // what such a call took last time, 0 where that is not known.
 func (t *team) run(took time.Duration) {
-	t.giveWay()
+	t.giveWay(took)
 	c := &t.call
-	if took >= lengthy && c.Workers > 1 {
+	if took >= turn && c.Workers > 1 {
 		t.leave()
 		return
 	}
@@ -86,9 +84,9 @@ func (t *team) leave() {
 	t.sleep(c)
 }
 
-// giveWay lets other goroutines go first, now and then.
-func (t *team) giveWay() {
-	if now := time.Now(); now.Sub(t.turn) > turn {
+// giveWay lets other goroutines go first, now and then: before what may take so long.
+func (t *team) giveWay(next time.Duration) {
+	if now := time.Now(); now.Add(next).Sub(t.turn) >= turn {
 		goruntime.Gosched()
 		t.turn = now
 	}
@@ -144,7 +142,7 @@ func (t *team) sleep(c *plan.NativeTeam) {
 	atomic.StoreInt64(&c.Waiting.N, 1)
 	for n := atomic.LoadInt64(&c.Left.N); n != 0; n = atomic.LoadInt64(&c.Left.N) {
 		sleep(&c.Left.N, n, turn)
-		t.giveWay()
+		t.giveWay(turn)
 	}
 	atomic.StoreInt64(&c.Waiting.N, 0)
 }
