@@ -189,7 +189,7 @@ func (s *Session) Fork() (*Session, error) {
 	return &Session{program: s.program, weights: s.weights, machine: m}, nil
 }
 
-// Close ends the session's workers and frees its memory at once; without it the
+// Close ends workers whom no other session needs and frees memory at once; without it the
 // collector does so some time. A closed session answers no calls.
 func (s *Session) Close() error {
 	if err := s.enter(); err != nil {

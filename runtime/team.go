@@ -25,9 +25,10 @@ type team struct {
 	fn   uintptr        // work
 	args [8]uintptr     // the caller's
 	call plan.NativeTeam
-	long plan.NativeTeam // of who is the first in long calls
-	both bool            // that one is there
-	turn time.Time       // when the caller last gave way to others
+	turn time.Time // when the caller last gave way to others
+
+	deputy  plan.NativeTeam // of one: who is the first in the caller's place
+	present bool            // that one has begun
 }
 
 // turn is how long a caller goes on from call to call, or waits, before it gives way to
@@ -60,7 +61,7 @@ func (t *team) run(took time.Duration) {
 	t.giveWay(took)
 	c := &t.call
 	if took >= turn && c.Workers > 1 {
-		t.leave()
+		t.depute()
 		return
 	}
 	start(c, plan.JobWalk, c.Workers-1)
@@ -69,12 +70,12 @@ func (t *team) run(took time.Duration) {
 	t.rest()
 }
 
-// leave has workers alone walk the steps of t.call, and returns when they are done.
-func (t *team) leave() {
-	c, first := &t.call, &t.long
-	if !t.both {
+// depute has workers alone walk the steps of t.call, and returns when they are done.
+func (t *team) depute() {
+	c, first := &t.call, &t.deputy
+	if !t.present {
 		go t.work(first, 0)
-		t.both = true
+		t.present = true
 	}
 	first.Steps, first.Count, first.Records, first.Record = c.Steps, c.Count, c.Records, c.Record
 	first.Scratch, first.Workers, first.Barrier, first.Walk = c.Scratch, c.Workers, c.Barrier, c.Walk
@@ -150,7 +151,7 @@ func (t *team) sleep(c *plan.NativeTeam) {
 // stop ends the workers; no call is under way.
 func (t *team) stop() {
 	start(&t.call, plan.JobEnd, t.call.Workers-1)
-	if t.both {
-		start(&t.long, plan.JobEnd, 1)
+	if t.present {
+		start(&t.deputy, plan.JobEnd, 1)
 	}
 }

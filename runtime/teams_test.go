@@ -129,8 +129,8 @@ func TestLongCalls(t *testing.T) {
 		lenders.Lock()
 		last := lenders.of[threads].idle[len(lenders.of[threads].idle)-1]
 		lenders.Unlock()
-		if last.both != (threads > 1) {
-			t.Errorf("%d threads: a worker for long calls is there: %v", threads, last.both)
+		if last.present != (threads > 1) {
+			t.Errorf("%d threads: a worker for long calls is there: %v", threads, last.present)
 		}
 		s.Close()
 	}
