@@ -72,8 +72,11 @@ func (s *sum) SetState(st *State) error {
 	return nil
 }
 
-func TestEngine(t *testing.T) {
+func init() {
 	Register("sums", func(*artifact.Artifact, *artifact.Target) (Engine, error) { return adder{}, nil })
+}
+
+func TestEngine(t *testing.T) {
 	a := &artifact.Artifact{Targets: []artifact.Target{
 		{Name: "future", Format: "amd64", Features: []string{"avx4096"}},
 		{Name: "interp", Format: "sums"},
