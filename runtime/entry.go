@@ -16,7 +16,7 @@ type entry struct {
 	words  []int64 // the region behind the steps
 	uses   []use   // where addresses stand that may change
 	ports  ports
-	took   [65]time.Duration // by the last slab with as many rows, in bits
+	took   [65]time.Duration // what the last slab took, by the bits of its number of rows
 }
 
 // use is a place in words that holds the address of a buffer.

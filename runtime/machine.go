@@ -30,11 +30,11 @@ type machine struct {
 	pick  func(kernel string) bool // of what is timed; nil: all
 
 	entries []entry
-	workers int // 0 before the first call
+	lender  *lender // nil before the first call
+	left    goruntime.Cleanup
 	scratch *memory.Region
 	barrier *memory.Region
 	team    *team // during a call
-	left    goruntime.Cleanup
 }
 
 // held is where a state's memory is.
@@ -261,9 +261,9 @@ func rowsBytes(b *plan.Buffer, rows int64) (int64, error) {
 
 // Close lets go of the workers and frees the memory.
 func (m *machine) Close() {
-	if m.workers > 0 {
+	if m.lender != nil {
 		m.left.Stop()
-		leave(m.workers)
+		m.lender.leave()
 	}
 	for _, h := range m.held {
 		h.region.Free()

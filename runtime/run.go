@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/bits"
 	goruntime "runtime"
-	"time"
 	"unsafe"
 
 	"github.com/memc-lang/memc/ir/plan"
@@ -19,9 +18,9 @@ func (m *machine) Run(ctx context.Context, number int, in, out []Tensor) error {
 	if err := m.begin(); err != nil {
 		return err
 	}
-	m.team = m.engine.borrow(m.workers)
+	m.team = m.lender.borrow(m.engine)
 	defer func() {
-		giveBack(m.team)
+		m.lender.giveBack(m.team)
 		m.team = nil
 	}()
 	c := &m.team.call
@@ -40,7 +39,7 @@ func (m *machine) stride() int64 {
 
 // begin makes what the first call needs: workers' scratch and a barrier.
 func (m *machine) begin() error {
-	if m.workers > 0 {
+	if m.lender != nil {
 		return nil
 	}
 	workers := m.options.threads()
@@ -57,9 +56,8 @@ func (m *machine) begin() error {
 	for i := range int64(workers) {
 		memory.View[int64](scratch, page+i*m.stride()-plan.HostBytes, 1)[0] = host().Ahead
 	}
-	join(workers)
-	m.workers = workers
-	m.left = goruntime.AddCleanup(m, leave, workers)
+	m.lender = join(workers)
+	m.left = goruntime.AddCleanup(m, (*lender).leave, m.lender)
 	return nil
 }
 
@@ -101,9 +99,7 @@ func (m *machine) slab(number int, in, out []Tensor) error {
 		c := &m.team.call
 		c.Steps, c.Count = e.region.Addr(0), e.count
 		took := &e.took[bits.Len64(uint64(m.desc.Records[1]))]
-		begin := time.Now()
-		m.team.run(*took)
-		*took = time.Since(begin)
+		*took = m.team.run(*took)
 	}
 	goruntime.KeepAlive(m)
 	goruntime.KeepAlive(in)

@@ -55,19 +55,24 @@ func (t *team) work(c *plan.NativeTeam, i int) {
 	goruntime.KeepAlive(t)
 }
 
-// run walks the steps of t.call with all workers and returns when all are done; took is
-// what such a call took last time, 0 where that is not known.
-func (t *team) run(took time.Duration) {
-	t.giveWay(took)
+// run walks the steps of t.call with all workers and returns when all are done. took is
+// what such a call took before, 0 where that is not known; what it took now is for the
+// next: 0 for one worker, who has nobody to leave a call to.
+func (t *team) run(took time.Duration) time.Duration {
+	begin := t.giveWay(took)
 	c := &t.call
 	if took >= turn && c.Workers > 1 {
 		t.depute()
-		return
+		return time.Since(begin)
 	}
 	start(c, plan.JobWalk, c.Workers-1)
 	t.args = [8]uintptr{c.Steps, uintptr(c.Count), c.Records, uintptr(c.Record), c.Scratch, 0, uintptr(c.Workers), c.Barrier}
 	foreign.Call(c.Walk, t.args[:])
+	if c.Workers == 1 {
+		return 0
+	}
 	t.rest()
+	return time.Since(begin)
 }
 
 // depute has workers alone walk the steps of t.call, and returns when they are done.
@@ -85,12 +90,15 @@ func (t *team) depute() {
 	t.sleep(c)
 }
 
-// giveWay lets other goroutines go first, now and then: before what may take so long.
-func (t *team) giveWay(next time.Duration) {
-	if now := time.Now(); now.Add(next).Sub(t.turn) >= turn {
+// giveWay lets other goroutines go first, now and then: before what may take so long. It
+// gives the time.
+func (t *team) giveWay(next time.Duration) time.Time {
+	now := time.Now()
+	if now.Add(next).Sub(t.turn) >= turn {
 		goruntime.Gosched()
 		t.turn = now
 	}
+	return now
 }
 
 // alone is how many bytes one worker copies faster than several do together.

@@ -1,64 +1,72 @@
 package runtime
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
-// lenders are the teams of this process, by how many workers they have: a session
-// borrows one for each call. Were they its own, the workers of the session called last
-// would still look for another call when those of the next one want their processors.
+// lenders are those of this process, by how many workers their teams have.
 var lenders struct {
 	sync.Mutex
 	of map[int]*lender
 }
 
-// lender has the teams of one size that nobody uses. Who was called last is lent first:
-// he does not sleep yet.
+// lender has teams of one size, of which a session borrows one for each call. Were they
+// its own, the workers of the session called last would still look for another call when
+// those of the next one want their processors.
 type lender struct {
-	borrowers int
-	idle      []*team
+	sync.Mutex
+	workers   int
+	borrowers int     // sessions
+	idle      []*team // who was called last is lent first: they do not sleep yet
 }
 
-// join is what a session does before it borrows teams of so many workers.
-func join(workers int) {
-	lenders.Lock()
-	defer lenders.Unlock()
-	if lenders.of == nil {
-		lenders.of = map[int]*lender{}
-	}
-	if lenders.of[workers] == nil {
-		lenders.of[workers] = &lender{}
-	}
-	lenders.of[workers].borrowers++
-}
-
-// leave undoes join. There are no more teams than who could use them at once.
-func leave(workers int) {
+// join is for a session that will borrow teams of so many workers, until it leaves.
+func join(workers int) *lender {
 	lenders.Lock()
 	defer lenders.Unlock()
 	l := lenders.of[workers]
+	if l == nil {
+		if lenders.of == nil {
+			lenders.of = map[int]*lender{}
+		}
+		l = &lender{workers: workers}
+		lenders.of[workers] = l
+	}
+	l.Lock()
+	defer l.Unlock()
+	l.borrowers++
+	return l
+}
+
+// leave undoes join. There are no more teams than who could use them at once.
+func (l *lender) leave() {
+	l.Lock()
+	defer l.Unlock()
 	l.borrowers--
-	for len(l.idle) > l.borrowers {
-		l.idle[0].stop()
-		l.idle = l.idle[1:]
+	if spare := len(l.idle) - l.borrowers; spare > 0 {
+		for _, t := range l.idle[:spare] {
+			t.stop()
+		}
+		l.idle = slices.Delete(l.idle, 0, spare)
 	}
 }
 
 // borrow gives a team, whose workers live in the engine's code where it is a new one.
-func (e *native) borrow(workers int) *team {
-	lenders.Lock()
-	defer lenders.Unlock()
-	l := lenders.of[workers]
+func (l *lender) borrow(e *native) *team {
+	l.Lock()
+	defer l.Unlock()
 	if n := len(l.idle); n > 0 {
 		t := l.idle[n-1]
 		l.idle = l.idle[:n-1]
 		return t
 	}
-	return newTeam(e.code, e.work, workers)
+	return newTeam(e.code, e.work, l.workers)
 }
 
 // giveBack ends what borrow began.
-func giveBack(t *team) {
-	lenders.Lock()
-	defer lenders.Unlock()
-	l := lenders.of[int(t.call.Workers)]
+func (l *lender) giveBack(t *team) {
+	l.Lock()
+	defer l.Unlock()
 	l.idle = append(l.idle, t)
 }

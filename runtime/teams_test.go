@@ -11,13 +11,11 @@ import (
 
 // idle is how many teams of so many workers nobody uses, and who could.
 func idle(workers int) (teams, borrowers int) {
-	lenders.Lock()
-	defer lenders.Unlock()
-	l := lenders.of[workers]
-	if l == nil {
-		return 0, 0
-	}
-	return len(l.idle), l.borrowers
+	l := join(workers)
+	defer l.leave()
+	l.Lock()
+	defer l.Unlock()
+	return len(l.idle), l.borrowers - 1
 }
 
 // goroutines is how many there are, with those that Go begins when a session first
@@ -34,7 +32,7 @@ func goroutines(t *testing.T) int {
 // sessions at once have one each, no more than there are sessions; none is left when
 // the last session is closed.
 func TestSharedTeams(t *testing.T) {
-	const workers = 5 // as no other test
+	workers := goruntime.GOMAXPROCS(0) + 4 // as no other test
 	tokens := randomTokens(rand.New(rand.NewPCG(7, 7)), 50)
 	want, _ := oracle(tokens)
 	before := goroutines(t)
@@ -126,14 +124,24 @@ func TestLongCalls(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%d threads: some calls left to workers alone, the stream differs", threads)
 		}
-		lenders.Lock()
-		last := lenders.of[threads].idle[len(lenders.of[threads].idle)-1]
-		lenders.Unlock()
-		if last.present != (threads > 1) {
+		m := s.machine.(*machine)
+		last := m.lender.borrow(m.engine)
+		if m.lender.giveBack(last); last.present != (threads > 1) {
 			t.Errorf("%d threads: a worker for long calls is there: %v", threads, last.present)
 		}
 		s.Close()
 	}
+	s, err := p.NewSession(w, Options{Threads: 2, Profile: true}) // one launch at a time
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.Profile() {
+		s.Profile()[i].Time, s.Profile()[i].Calls = time.Hour, 1
+	}
+	if got := feed(t, s, tokens); !slices.Equal(got, want) {
+		t.Error("launches left to workers alone, the stream differs")
+	}
+	s.Close()
 	for range 1000 {
 		if goruntime.NumGoroutine() <= before {
 			return

@@ -93,7 +93,7 @@ func (f *fn) halves(x value.Value) (n, r value.Value) {
 	return n, f.bin(fsub, x, n)
 }
 
-// scaled is p * 2^n for whole n in [-150, 129].
+// scaled is p * 2^n for whole n in [-150, 129], and where an instruction does it any n.
 func (f *fn) scaled(p, n value.Value) value.Value {
 	if f.machine.Scale {
 		return f.intrinsic("llvm.x86.avx512.mask.scalef.ps.512", vf32, p, n, undefLanes, mask16, c32(4))
