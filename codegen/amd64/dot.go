@@ -86,7 +86,7 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 		return
 	}
 	if r.elem.Quantised() {
-		b.quantised(lt, lTrans, a, r, depth, d, rows, vecs, s.Acc)
+		b.quantised(lt, lTrans, a, r, depth, d, rows, vecs, b.adds(s))
 		return
 	}
 	pairs := b.machine.paired(s)
@@ -132,7 +132,7 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 		strip = b.choose(c.made, b.mul(depth, c64(4*height)), strip)
 	}
 	args := []value.Value{from, row, step, strip, r.ptr, c64(r.step), c64(r.panel),
-		depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(s.Acc), keep, fetch, wide}
+		depth, d.ptr, c64(d.row), rows, vecs, b.adds(s), keep, fetch, wide}
 	b.call(b.product(key), append(args, b.limitsOf(in, out)...)...)
 }
 

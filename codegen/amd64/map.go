@@ -202,7 +202,7 @@ func (m *mapper) ref(t *kernel.Tile) value.Value {
 		row = c64(0)
 	}
 	if along {
-		return m.vector(p, m.rowAt(p, row), m.first)
+		return m.inRow(p, row, m.first)
 	}
 	return m.splat(m.element(p, row, c64(0)))
 }

@@ -150,11 +150,20 @@ func (b *block) narrowed(v value.Value, e kernel.Elem) value.Value {
 	return v
 }
 
+// storable checks that a store's buffer takes its tile.
+func (b *block) storable(s *kernel.Store) bool {
+	t := s.Src
+	ok := s.Buf.Write && (widens(s.Buf.Elem, t.Elem) || t.Elem == kernel.I64 && s.Buf.Elem == kernel.I32)
+	if !ok {
+		b.fail("store of %s of %s to %s of %s (written: %v)", t.Name, t.Elem, s.Buf.Name, s.Buf.Elem, s.Buf.Write)
+	}
+	return ok
+}
+
 // storeStmt copies a tile's valid elements, and nothing else, to a buffer.
 func (b *block) storeStmt(s *kernel.Store) {
 	t := s.Src
-	if !s.Buf.Write || !widens(s.Buf.Elem, t.Elem) && !(t.Elem == kernel.I64 && s.Buf.Elem == kernel.I32) {
-		b.fail("store of %s of %s to %s of %s (written: %v)", t.Name, t.Elem, s.Buf.Name, s.Buf.Elem, s.Buf.Write)
+	if !b.storable(s) {
 		return
 	}
 	if s.Buf.Elem.Quantised() {

@@ -120,8 +120,8 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 		// part is shared out by itself, beginning with another worker each time.
 		share := f.bin(urem, f.add(worker, c64(int64(i))), workers)
 		body := rowOf(p)
-		b := &block{fn: f, bufs: at, scratch: scratch, shape: shape, entry: f.cur, uses: usages(body), lives: lifetimes(body),
-			places: map[*kernel.Tile]place{}, turns: map[*kernel.Tile]right{}, copies: map[copyKey]copied{}, fixed: map[*kernel.Tile]fixed{}, written: map[*kernel.Tile]bool{}}
+		b := &block{fn: f, bufs: at, scratch: scratch, shape: shape, entry: f.cur, uses: usages(body), stores: storesOf(body), lives: lifetimes(body),
+			places: map[*kernel.Tile]place{}, views: map[*kernel.Tile]*kernel.Load{}, turns: map[*kernel.Tile]right{}, copies: map[copyKey]copied{}, fixed: map[*kernel.Tile]fixed{}, written: map[*kernel.Tile]bool{}, sums: map[*kernel.Tile]sum{}}
 		if rows, ok := b.sharedRows(p, body); ok {
 			b.byShares(p, rows, sizes[i], share, workers, body)
 		} else {
@@ -158,6 +158,12 @@ func (b *block) list(body []kernel.Stmt) {
 			i++
 			continue
 		}
+		if loop := summing(body[i:]); loop != nil {
+			b.note(firstLine(s) + " (by the first product)")
+			b.beginSum(s.(*kernel.Map), loop)
+			b.wrote(s)
+			continue
+		}
 		if run := rowRun(body[i:]); len(run) > 0 {
 			for _, s := range run {
 				b.note(firstLine(s))
@@ -184,6 +190,7 @@ func (b *block) list(body []kernel.Stmt) {
 			if lo.Lo == lo.Hi && hi.Hi <= lo.Lo+int64(s.Step) { // one turn at most
 				step, hi.Hi = b.multiple(s.Lo), lo.Lo+1
 			}
+			b.fillSums(s, from, to)
 			outer, turned := b.ahead, b.turn
 			b.ahead = nil
 			if s.Stages > 1 {
@@ -197,10 +204,12 @@ func (b *block) list(body []kernel.Stmt) {
 			})
 			b.ahead, b.turn = outer, turned
 			forget()
+			b.endSums(s)
 			b.pos++
 		case *kernel.When:
 			b.note(firstLine(s))
 			c := b.truth(s.Cond)
+			b.loadSum(s, c)
 			b.within(s.Body, func() { b.when(c, func() { b.list(s.Body) }) })
 			b.pos++
 		default:

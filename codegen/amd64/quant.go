@@ -116,13 +116,13 @@ func (k quantKey) codesAt() int64 { return k.perPanel * lanes * elem.ScaleBytes 
 func (k quantKey) blockBytes() int64 { return k.perPanel * lanes * k.elem.BlockBytes() }
 
 // quantised computes a product with a quantised right operand.
-func (b *block) quantised(t *kernel.Tile, trans bool, a left, r right, depth value.Value, d place, rows, vecs value.Value, acc bool) {
+func (b *block) quantised(t *kernel.Tile, trans bool, a left, r right, depth value.Value, d place, rows, vecs, acc value.Value) {
 	if b.machine.fixes(r.elem) {
 		x := b.fixed[t]
 		if x.ptr == nil {
 			x = b.fix(t, r.elem, trans, span{b.pos, b.pos})
 		}
-		key, args := quantKey{elem: r.elem, perPanel: r.perPanel}, []value.Value{x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(acc)}
+		key, args := quantKey{elem: r.elem, perPanel: r.perPanel}, []value.Value{x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, acc}
 		if !b.machine.codeTiles(r.elem) || b.shape == nil {
 			b.call(b.fixedProduct(key), args...)
 			return
@@ -137,7 +137,7 @@ func (b *block) quantised(t *kernel.Tile, trans bool, a left, r right, depth val
 	}
 	piece := b.near(pieceK*wideRow, span{b.pos, b.pos})
 	key := quantKey{elem: r.elem, perPanel: r.perPanel}
-	b.call(b.quantProduct(key), a.ptr, c64(a.row), c64(a.step), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, constant.NewBool(acc), piece)
+	b.call(b.quantProduct(key), a.ptr, c64(a.row), c64(a.step), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, acc, piece)
 }
 
 // quantProduct is the function that computes such a product:

@@ -9,55 +9,23 @@ import (
 
 // Statements that join, move or transpose the elements of tiles.
 
-// reduceStmt joins elements. Over columns, lane l joins the columns that are l
-// modulo 16 in ascending order, then lanes 8, 4, 2 and 1 apart are joined; over
-// rows, in ascending order.
+// reduceStmt joins the elements of a column: lane l joins the rows that are l modulo 16
+// in ascending order, then lanes 8, 4, 2 and 1 apart are joined.
 func (b *block) reduceStmt(s *kernel.Reduce) {
-	src, dst := b.place(s.Src), b.place(s.Dst)
-	rows, cols := s.Src.Rows, 1
-	if s.OverRows {
-		rows, cols = 1, s.Src.Cols
-	}
-	if s.Dst.Rows != rows || s.Dst.Cols != cols || s.Dst.Elem != s.Src.Elem {
-		b.fail("reduce of %s into %s of another shape", s.Src.Name, s.Dst.Name)
+	j := b.joinOf(s)
+	if b.err != nil {
 		return
 	}
-	none := neutral(s)
-	n, m := b.cols(s.Src), b.rows(s.Src)
-	switch {
-	case s.Src.Cols == 1 && s.OverRows:
-		acc := b.strips(m, []value.Value{none}, func(r value.Value, in []value.Value) []value.Value {
-			x := b.choose(b.mask(r, m), b.vector(src, src.ptr, r), none)
-			return []value.Value{b.join(s.Op, in[0], x)}
-		})
-		b.store(b.joined(s.Op, acc[0]), dst.ptr, c64(0))
-	case !s.OverRows: // a column of one column joins nothing
+	src, dst, m := b.place(s.Src), b.place(s.Dst), b.rows(s.Src)
+	if !s.OverRows { // one column joins nothing
 		b.eachStrip(m, func(r value.Value) { b.store(b.vector(src, src.ptr, r), dst.ptr, b.mul(r, c64(dst.row))) })
-	default:
-		// Four strips at a time: a row of them is one piece of memory.
-		wide := b.bin(and, n, c64(-4*lanes))
-		b.count(c64(0), wide, 4*lanes, func(c value.Value) { b.down(s.Op, src, dst, m, c, none, 4) })
-		b.count(wide, n, lanes, func(c value.Value) { b.down(s.Op, src, dst, m, c, none, 1) })
+		return
 	}
-}
-
-// down joins the rows of adjacent strips from column c on.
-func (b *block) down(op kernel.Reduction, src, dst place, rows, c, none value.Value, strips int) {
-	at := make([]value.Value, strips)
-	start := make([]value.Value, strips)
-	for i := range at {
-		at[i], start[i] = b.add(c, c64(int64(i)*lanes)), none
-	}
-	out := b.loop(c64(0), rows, 1, start, func(r value.Value, acc []value.Value) []value.Value {
-		next := make([]value.Value, strips)
-		for i := range acc {
-			next[i] = b.join(op, acc[i], b.vector(src, b.rowAt(src, r), at[i]))
-		}
-		return next
+	acc := b.strips(m, []value.Value{j.none}, func(r value.Value, in []value.Value) []value.Value {
+		x := b.choose(b.mask(r, m), b.vector(src, src.ptr, r), j.none)
+		return []value.Value{b.join(s.Op, in[0], x)}
 	})
-	for i, v := range out {
-		b.store(v, dst.ptr, b.mul(at[i], c64(dst.col)))
-	}
+	b.store(b.joined(s.Op, acc[0]), dst.ptr, c64(0))
 }
 
 func (b *block) join(op kernel.Reduction, acc, x value.Value) value.Value {

@@ -2,6 +2,7 @@ package amd64
 
 import (
 	"math"
+	"slices"
 
 	"github.com/llir/llvm/ir/value"
 
@@ -62,10 +63,12 @@ func scaleOf(m *kernel.Map) *kernel.Tile {
 // where the first statement does not go by row.
 func rowRun(body []kernel.Stmt) []kernel.Stmt {
 	var shape *kernel.Tile
-	joined := map[*kernel.Tile]bool{} // results of reductions: a row has them at its end
+	written := map[*kernel.Tile]bool{}
+	joined := map[*kernel.Tile]bool{} // results of reductions: known at the end of a row, or of all rows
+	var reduction *kernel.Reduce
 	for i, s := range body {
 		t := rowTile(s)
-		if t == nil || scaling(body[i:]) != nil || shape != nil && !sameShape(t, shape) {
+		if t == nil || scaling(body[i:]) != nil || summing(body[i:]) != nil || shape != nil && !sameShape(t, shape) {
 			return body[:i]
 		}
 		w, reads := effects(s)
@@ -77,8 +80,19 @@ func rowRun(body []kernel.Stmt) []kernel.Stmt {
 		if joined[w] {
 			return body[:i]
 		}
-		if _, ok := s.(*kernel.Reduce); ok {
+		switch s := s.(type) {
+		case *kernel.Reduce:
+			if reduction != nil && reduction.OverRows != s.OverRows {
+				return body[:i]
+			}
+			reduction = s
 			joined[w] = true
+		case *kernel.Map:
+			written[w] = true
+		case *kernel.Store:
+			if !written[s.Src] {
+				return body[:i]
+			}
 		}
 		shape = t
 	}
@@ -88,17 +102,23 @@ func rowRun(body []kernel.Stmt) []kernel.Stmt {
 // rowTile is the tile through whose rows a statement goes; nil where it does not
 // go by row.
 func rowTile(s kernel.Stmt) *kernel.Tile {
+	var t *kernel.Tile
 	switch s := s.(type) {
 	case *kernel.Map:
-		if s.Dst.Cols > 1 {
-			return s.Dst
-		}
+		t = s.Dst
 	case *kernel.Reduce:
-		if !s.OverRows && s.Src.Cols > 1 {
-			return s.Src
+		t = s.Src
+	case *kernel.Store:
+		// Rows of a matrix go out one by one behind the run: beside its own reads they
+		// are no faster.
+		if s.Buf.Panel > 0 && !s.Buf.Elem.Quantised() && s.Src.Cols%lanes == 0 && s.Src.ValidCols == nil {
+			t = s.Src
 		}
 	}
-	return nil
+	if t != nil && t.Cols == 1 {
+		return nil
+	}
+	return t
 }
 
 func sameShape(a, b *kernel.Tile) bool {
@@ -110,13 +130,14 @@ func sameCount(a, b *ints.Expr) bool {
 }
 
 // passing gives the tiles that a run writes and nothing but the run's later
-// statements reads.
-func (b *block) passing(run []kernel.Stmt) map[*kernel.Tile]bool {
+// statements reads; the run ends before the stores that wait for it.
+func (b *block) passing(run []kernel.Stmt, waits map[*kernel.Store]bool) map[*kernel.Tile]bool {
 	seen, inside := map[*kernel.Tile]bool{}, map[*kernel.Tile]int{}
 	for _, s := range run {
 		w, reads := effects(s)
+		st, _ := s.(*kernel.Store)
 		for _, r := range reads {
-			if seen[r.tile] {
+			if seen[r.tile] && !waits[st] {
 				inside[r.tile]++
 			}
 		}
@@ -130,80 +151,180 @@ func (b *block) passing(run []kernel.Stmt) map[*kernel.Tile]bool {
 	return seen
 }
 
-// byRows emits a run of maps and reductions.
+// sweep is a run of statements that go by row, being emitted.
+type sweep struct {
+	*block
+	run     []kernel.Stmt
+	shape   *kernel.Tile
+	maps    []*mapper              // one for each map of the run, nil for other statements
+	joins   []*join                // its reductions
+	waits   map[*kernel.Store]bool // its stores that are done behind it
+	passing map[*kernel.Tile]bool
+	fresh   map[*kernel.Tile]value.Value // what the run has computed of the strip
+	exact   bool                         // every strip is full
+}
+
+// byRows emits a run of maps, reductions and stores.
 func (b *block) byRows(run []kernel.Stmt) {
-	shape, passing := rowTile(run[0]), b.passing(run)
-	fresh := map[*kernel.Tile]value.Value{} // what the run has computed of the strip
-	maps := make([]*mapper, len(run))
-	var joins []*join
+	w := sweep{block: b, run: run, shape: rowTile(run[0]), maps: make([]*mapper, len(run)), waits: map[*kernel.Store]bool{}, fresh: map[*kernel.Tile]value.Value{}}
+	panels := false
 	for i, s := range run {
 		switch s := s.(type) {
 		case *kernel.Map:
-			maps[i] = b.mapper(s, fresh)
+			w.maps[i] = b.mapper(s, w.fresh)
 		case *kernel.Reduce:
-			joins = append(joins, b.joinOf(s))
+			w.joins = append(w.joins, b.joinOf(s))
+		case *kernel.Store:
+			if b.storable(s); b.err == nil && (!b.adjacent(s.Buf, s.Idx, kernel.Col) || b.readElsewhere(s, run)) {
+				w.waits[s] = true
+			}
+			panels = panels || !w.waits[s]
 		}
+		_, reads := effects(s)
+		panels = panels || slices.ContainsFunc(reads, func(r read) bool { return b.places[r.tile].panel != nil })
 	}
 	if b.err != nil {
 		return
 	}
-	n := b.cols(shape)
-	exact := false // every strip is full
-	if k, ok := constInt(n); ok {
-		exact = k%lanes == 0
-	}
-	strip := func(c value.Value, acc []value.Value) (next []value.Value) {
-		clear(fresh)
-		for i, s := range run {
-			switch s := s.(type) {
-			case *kernel.Map:
-				m := maps[i]
-				m.first = c
-				fresh[s.Dst] = m.eval(s.Expr)
-				m.first = nil
-				if !passing[s.Dst] {
-					d := b.place(s.Dst)
-					b.store(fresh[s.Dst], b.rowAt(d, m.row), b.mul(c, c64(d.col)))
-				}
-			case *kernel.Reduce:
-				j := joins[len(next)]
-				x := fresh[s.Src]
-				if x == nil {
-					src := b.place(s.Src)
-					x = b.vector(src, b.rowAt(src, j.row), c)
-				}
-				if !exact {
-					x = b.choose(b.mask(c, n), x, j.none)
-				}
-				next = append(next, b.join(s.Op, acc[len(next)], x))
-			}
-		}
-		return next
+	w.passing = b.passing(run, w.waits)
+	if k, ok := constInt(b.cols(w.shape)); ok {
+		w.exact = k%lanes == 0
 	}
 	b.push()
 	for i, s := range run {
-		if m := maps[i]; m != nil {
+		if m := w.maps[i]; m != nil {
 			m.before(s.(*kernel.Map).Expr, perBlock)
 		}
 	}
-	b.eachRow(shape, func(r value.Value) {
-		acc := make([]value.Value, len(joins))
-		for i, j := range joins {
-			j.row, acc[i] = r, j.none
+	switch {
+	case len(w.joins) > 0 && w.joins[0].OverRows:
+		w.byColumn(panels)
+	case len(w.joins) == 0 && panels:
+		w.byColumn(true)
+	default:
+		w.byRow()
+	}
+	b.pop()
+	for _, s := range run {
+		if s, ok := s.(*kernel.Store); ok && w.waits[s] {
+			b.storeStmt(s)
 		}
-		for i, s := range run {
-			if m := maps[i]; m != nil {
-				m.row = r
-				m.before(s.(*kernel.Map).Expr, perRow)
-			}
+	}
+}
+
+// byRow goes through one row after another.
+func (w *sweep) byRow() {
+	n := w.cols(w.shape)
+	w.eachRow(w.shape, func(r value.Value) {
+		w.enter(r)
+		acc := make([]value.Value, len(w.joins))
+		for i, j := range w.joins {
+			acc[i] = j.none
 		}
-		acc = b.strips(n, acc, strip)
-		for i, j := range joins {
-			d := b.place(j.Dst)
-			b.store(b.joined(j.Op, acc[i]), b.rowAt(d, r), c64(0))
+		acc = w.strips(n, acc, func(c value.Value, acc []value.Value) []value.Value { return w.compute(r, c, acc) })
+		for i, j := range w.joins {
+			d := w.place(j.Dst)
+			w.store(w.joined(j.Op, acc[i]), w.rowAt(d, r), c64(0))
 		}
 	})
-	b.pop()
+}
+
+// byColumn goes through all rows of a few strips, then of the next: those of a panel,
+// which is one piece of memory, or else four.
+func (w *sweep) byColumn(panels bool) {
+	n, wide := w.cols(w.shape), int64(4)
+	if panels {
+		wide = 2
+	}
+	down := func(c value.Value, strips int64) {
+		start := make([]value.Value, 0, strips*int64(len(w.joins)))
+		for range strips {
+			for _, j := range w.joins {
+				start = append(start, j.none)
+			}
+		}
+		at := func(i int64) value.Value { return w.add(c, c64(i*lanes)) }
+		out := w.loop(c64(0), w.rows(w.shape), 1, start, func(r value.Value, acc []value.Value) (next []value.Value) {
+			w.bind(kernel.Row, r, ints.Range{Lo: 0, Hi: int64(w.shape.Rows) - 1}, 1, func() {
+				w.enter(r)
+				for i := range strips {
+					w.push()
+					next = append(next, w.compute(r, at(i), acc[len(next):])...)
+					w.pop()
+				}
+			})
+			return next
+		})
+		for i := range strips {
+			for _, j := range w.joins {
+				d := w.place(j.Dst)
+				w.store(out[0], d.ptr, w.mul(at(i), c64(d.col)))
+				out = out[1:]
+			}
+		}
+	}
+	whole := w.bin(and, n, c64(-wide*lanes))
+	w.count(c64(0), whole, wide*lanes, func(c value.Value) { down(c, wide) })
+	w.count(whole, n, lanes, func(c value.Value) { down(c, 1) })
+}
+
+// enter computes what is the same in a whole row, which is bound.
+func (w *sweep) enter(r value.Value) {
+	for i, s := range w.run {
+		if m := w.maps[i]; m != nil {
+			m.row = r
+			m.before(s.(*kernel.Map).Expr, perRow)
+		}
+	}
+}
+
+// compute runs all statements for 16 elements of a row, and gives what reductions have
+// joined then.
+func (w *sweep) compute(r, c value.Value, acc []value.Value) (next []value.Value) {
+	clear(w.fresh)
+	for i, s := range w.run {
+		switch s := s.(type) {
+		case *kernel.Map:
+			m := w.maps[i]
+			m.first = c
+			w.fresh[s.Dst] = m.eval(s.Expr)
+			m.first = nil
+			if !w.passing[s.Dst] {
+				d := w.place(s.Dst)
+				w.store(w.fresh[s.Dst], w.rowAt(d, r), w.mul(c, c64(d.col)))
+			}
+		case *kernel.Reduce:
+			x := w.fresh[s.Src]
+			if x == nil {
+				x = w.inRow(w.place(s.Src), r, c)
+			}
+			if j := w.joins[len(next)]; !w.exact && !s.OverRows {
+				n := w.cols(w.shape)
+				x = w.choose(w.mask(c, n), x, j.none)
+			}
+			next = append(next, w.join(s.Op, acc[len(next)], x))
+		case *kernel.Store:
+			if !w.waits[s] {
+				w.bind(kernel.Col, c, ints.Range{Lo: 0, Hi: int64(s.Src.Cols)}, lanes, func() {
+					at := w.int(w.offset(s.Buf, s.Idx))
+					w.block.store(w.narrowed(w.fresh[s.Src], s.Buf.Elem), w.bufs[s.Buf], w.mul(at, c64(int64(s.Buf.Elem.Size()))))
+				})
+			}
+		}
+	}
+	return next
+}
+
+// readElsewhere says that a run reads other elements of a store's buffer than the store
+// writes in their place.
+func (b *block) readElsewhere(s *kernel.Store, run []kernel.Stmt) bool {
+	return slices.ContainsFunc(run, func(other kernel.Stmt) bool {
+		_, reads := effects(other)
+		return slices.ContainsFunc(reads, func(r read) bool {
+			l := b.views[r.tile]
+			return l != nil && l.Buf == s.Buf && !slices.EqualFunc(l.Idx, s.Idx, ints.Equal)
+		})
+	})
 }
 
 // unrolled is how many strips a turn of a loop over full strips takes.
@@ -232,15 +353,18 @@ func (b *block) strips(n value.Value, carry []value.Value, body func(c value.Val
 	return b.loop(c64(0), n, lanes, carry, body)
 }
 
-// join is a reduction over columns being emitted.
+// join is a reduction being emitted.
 type join struct {
 	*kernel.Reduce
 	none value.Value // what joins without effect
-	row  value.Value // the current row
 }
 
 func (b *block) joinOf(s *kernel.Reduce) *join {
-	if s.Dst.Rows != s.Src.Rows || s.Dst.Cols != 1 || s.Dst.Elem != s.Src.Elem {
+	rows, cols := s.Src.Rows, 1
+	if s.OverRows {
+		rows, cols = 1, s.Src.Cols
+	}
+	if s.Dst.Rows != rows || s.Dst.Cols != cols || s.Dst.Elem != s.Src.Elem {
 		b.fail("reduce of %s into %s of another shape", s.Src.Name, s.Dst.Name)
 	}
 	return &join{Reduce: s, none: neutral(s)}

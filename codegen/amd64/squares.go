@@ -125,7 +125,7 @@ func (b *block) exactly(t *kernel.Tile) kernel.Elem { return b.place(t).elem }
 func (b *block) squareDotStmt(s *kernel.Dot, d place, rows, vecs, depth value.Value) {
 	lt, rt, lTrans, rTrans := operands(s)
 	pair := pairingOf(s, b.exactly(rt))
-	acc := constant.NewBool(s.Acc)
+	acc := b.adds(s)
 	a := b.leftReady(lt, lTrans, pair.left)
 	r := b.right(rt, rTrans)
 	key := squareKey{pairing: pair, elem: r.elem, perPanel: r.perPanel}

@@ -34,6 +34,7 @@ type role uint8
 
 const (
 	asRows   role = iota // vectors along a row (along the column of a one-column tile)
+	asStrips             // the same, by maps and reductions
 	asLeft               // left operand of a product: one element at a time
 	asRightC             // right operand, n over the tile's columns
 	asRightR             // right operand, n over the tile's rows
@@ -56,7 +57,7 @@ func effects(s kernel.Stmt) (write *kernel.Tile, reads []read) {
 	case *kernel.Store:
 		return nil, []read{{s.Src, asRows}}
 	case *kernel.Map:
-		refs(s.Expr, func(t *kernel.Tile) { reads = append(reads, read{t, asRows}) })
+		refs(s.Expr, func(t *kernel.Tile) { reads = append(reads, read{t, asStrips}) })
 		return s.Dst, reads
 	case *kernel.Dot:
 		left, right, _, transposed := operands(s)
@@ -69,7 +70,7 @@ func effects(s kernel.Stmt) (write *kernel.Tile, reads []read) {
 		}
 		return s.Dst, reads
 	case *kernel.Reduce:
-		return s.Dst, []read{{s.Src, asRows}}
+		return s.Dst, []read{{s.Src, asStrips}}
 	case *kernel.Transpose:
 		return s.Dst, []read{{s.Src, asRows}}
 	case *kernel.Slice:
@@ -137,6 +138,17 @@ func usages(body []kernel.Stmt) map[*kernel.Tile]*usage {
 	return u
 }
 
+// storesOf counts the statements that write each buffer.
+func storesOf(body []kernel.Stmt) map[*kernel.Buf]int {
+	n := map[*kernel.Buf]int{}
+	statements(body, func(s kernel.Stmt) {
+		if s, ok := s.(*kernel.Store); ok {
+			n[s.Buf]++
+		}
+	})
+	return n
+}
+
 // block emits the statements of one part for one block of its grid.
 type block struct {
 	*fn
@@ -145,14 +157,17 @@ type block struct {
 	shape   value.Value // of matrix tiles
 	entry   *ir.Block   // of the part: what it computes reaches every statement
 	uses    map[*kernel.Tile]*usage
+	stores  map[*kernel.Buf]int // how many of the part's statements write a buffer
 	lives   map[*kernel.Tile]life
 	places  map[*kernel.Tile]place
-	turns   map[*kernel.Tile]right // copies of tiles, transposed, that are up to date
-	fixed   map[*kernel.Tile]fixed // left operands in whole numbers, for the loop that is emitted
-	copies  map[copyKey]copied     // copies in squares or strips that are up to date
-	written map[*kernel.Tile]bool  // by a statement that every path here has passed
-	ahead   map[string]*ints.Expr  // what becomes of variables in the next turn of a loop whose loads run ahead
-	turn    turn                   // of the loop that is emitted
+	views   map[*kernel.Tile]*kernel.Load // tiles that are where they would be loaded from
+	turns   map[*kernel.Tile]right        // copies of tiles, transposed, that are up to date
+	fixed   map[*kernel.Tile]fixed        // left operands in whole numbers, for the loop that is emitted
+	copies  map[copyKey]copied            // copies in squares or strips that are up to date
+	written map[*kernel.Tile]bool         // by a statement that every path here has passed
+	sums    map[*kernel.Tile]sum          // sums that have no product yet
+	ahead   map[string]*ints.Expr         // what becomes of variables in the next turn of a loop whose loads run ahead
+	turn    turn                          // of the loop that is emitted
 	pieces  []piece
 	pos     int  // the statement's position, as lifetimes counts
 	rest    span // from the statement to the end of its list
@@ -223,6 +238,17 @@ func (b *block) rowAt(p place, r value.Value) value.Value {
 // vector reads 16 elements from column c on, widened to the tile's type.
 func (b *block) vector(p place, row, c value.Value) value.Value {
 	return b.widened(b.load(vectorOf(p.elem), row, b.mul(c, c64(int64(p.elem.Size())))))
+}
+
+// inRow reads 16 elements of row r from column c on, a multiple of 16, as vector does.
+func (b *block) inRow(p place, r, c value.Value) value.Value {
+	q := p.panel
+	if q == nil {
+		return b.vector(p, b.rowAt(p, r), c)
+	}
+	over, _ := b.floorDivConst(c, q.size, true, false)
+	_, in := b.floorDivConst(c, q.size, true, true)
+	return b.vector(p, b.at(b.at(p.ptr, b.mul(over, c64(q.stride))), b.mul(r, c64(q.step))), in)
 }
 
 // element reads one element of a tile.

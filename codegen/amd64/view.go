@@ -28,12 +28,20 @@ func affineOf(off *ints.Expr) (affine, bool) {
 
 // view makes the tile of a load an alias of the buffer where nobody can tell:
 // the load is the tile's only write, it dominates every read (after holds the
-// statements behind it in its list), the buffer is never written, and every
-// reader can use the strides.
+// statements behind it in its list), the buffer is written at most behind all
+// of them, and every reader can use the strides.
 func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
+	ok := b.aliased(l, after)
+	if ok {
+		b.views[l.Dst] = l
+	}
+	return ok
+}
+
+func (b *block) aliased(l *kernel.Load, after []kernel.Stmt) bool {
 	t := l.Dst
 	u := b.uses[t]
-	if l.Gather != nil || l.Buf.Write || u.writes != 1 || t.Elem == kernel.I64 || !widens(l.Buf.Elem, t.Elem) || l.Buf.Elem.Size() > t.Elem.Size() {
+	if l.Gather != nil || l.Buf.Write && !b.readFirst(l, after) || u.writes != 1 || t.Elem == kernel.I64 || !widens(l.Buf.Elem, t.Elem) || l.Buf.Elem.Size() > t.Elem.Size() {
 		return false
 	}
 	seen, rounded, paired := 0, false, true
@@ -65,7 +73,7 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 	}
 	for _, r := range u.reads {
 		switch r.role {
-		case asRows:
+		case asRows, asStrips:
 			ok = t.Cols == 1 && (a.row == 1 || t.Rows == 1) || t.Cols > 1 && a.col == 1
 		case asLeft:
 			ok = l.Buf.Elem == kernel.F32 && !(t.Rows >= 8 && b.crowded(a.row*size) && b.columnsOf(t, after) >= worthCopy)
@@ -80,6 +88,27 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 	}
 	b.places[t] = place{ptr: b.at(b.bufs[l.Buf], b.mul(b.int(a.rest), c64(size))), elem: l.Buf.Elem, row: a.row * size, col: a.col * size, next: b.toNext(a.rest, size), more: b.goesOn(a.rest)}
 	return true
+}
+
+// readFirst says that a part writes a load's buffer in the load's own list alone,
+// behind everything that reads what was loaded.
+func (b *block) readFirst(l *kernel.Load, after []kernel.Stmt) bool {
+	behind := 0
+	for _, s := range slices.Backward(after) {
+		st, is := s.(*kernel.Store)
+		if is && st.Buf == l.Buf {
+			behind++
+		}
+		reads := false
+		statements([]kernel.Stmt{s}, func(s kernel.Stmt) {
+			_, of := effects(s)
+			reads = reads || slices.ContainsFunc(of, func(r read) bool { return r.tile == l.Dst })
+		})
+		if reads {
+			break
+		}
+	}
+	return behind == b.stores[l.Buf]
 }
 
 // worthCopy is with how many columns a tile in crowded rows must be multiplied to be
@@ -119,8 +148,8 @@ func (b *block) resultView(d *kernel.Dot, after []kernel.Stmt) {
 	}
 }
 
-// panelView is view for a buffer in panels: only as a right operand, one index
-// being n, the other k.
+// panelView is view for a buffer in panels, one index being n, the other k: as a
+// right operand, or row by row where n runs along a row.
 func (b *block) panelView(l *kernel.Load) bool {
 	nd := len(l.Buf.Dims)
 	if nd < 2 || len(l.Idx) != nd {
@@ -151,7 +180,15 @@ func (b *block) panelView(l *kernel.Load) bool {
 		}
 	}
 	for _, r := range b.uses[l.Dst].reads {
-		if r.role != asRightC && r.role != asRightR || (r.role == asRightR) != byRow {
+		switch r.role {
+		case asStrips:
+			ok = !byRow && l.Dst.Cols > 1 && !l.Buf.Pairs && !l.Buf.Elem.Quantised()
+		case asRightC, asRightR:
+			ok = (r.role == asRightR) == byRow
+		default:
+			ok = false
+		}
+		if !ok {
 			return false
 		}
 	}
