@@ -56,16 +56,40 @@ func (p *product) ks(r value.Value, s Shape) (from, n value.Value) {
 	return from, p.smax(p.sub(p.smin(p.add(last, c64(1)), p.depth), from), c64(1))
 }
 
-// vectors is the part of the vectors of columns [first, end) in which register tiles
-// of rows from r on have something that is asked for.
-func (p *product) vectors(r value.Value, s Shape, first, end value.Value) (from, to value.Value) {
+// vectors is the part of the vectors of columns [first, end) in which rows from r on
+// have something that is asked for.
+func (p *product) vectors(r value.Value, rows int, first, end value.Value) (from, to value.Value) {
 	if p.out == nil {
 		return first, end
 	}
-	left, right := p.reach(p.out, r, s.Rows)
-	skip := p.smax(p.sub(p.bin(ashr, left, c64(4)), first), c64(0))
+	left, right := p.reach(p.out, r, rows)
 	behind := p.add(p.bin(ashr, right, c64(4)), c64(1))
-	return p.add(first, p.bin(and, skip, c64(-int64(s.Vecs)))), p.smin(end, behind)
+	return p.smax(p.bin(ashr, left, c64(4)), first), p.smin(end, behind)
+}
+
+// covered yields the register tiles for the rows from r on and the vectors of columns
+// [first, end) that have something that is asked for. Where a band begins or ends within
+// a pair of vectors, a tile of one has the other: it takes half the time.
+func (p *product) covered(r value.Value, s Shape, first, end value.Value, yield func(s Shape, v value.Value)) {
+	from, to := p.vectors(r, s.Rows, first, end)
+	tile := func(v value.Value) { yield(s, v) }
+	if p.out == nil || s.Vecs == 1 {
+		p.count(from, to, int64(s.Vecs), tile)
+		return
+	}
+	if s.Vecs > 2 {
+		skip := p.bin(and, p.sub(from, first), c64(-int64(s.Vecs)))
+		p.count(p.add(first, skip), to, int64(s.Vecs), tile)
+		return
+	}
+	odd := func(v value.Value) value.Value { return p.bin(and, p.sub(v, first), c64(1)) }
+	one := func(v, is value.Value) {
+		some := p.bin(and, p.icmp(predicate[ints.Lt], from, to), p.icmp(predicate[ints.Ne], is, c64(0)))
+		p.when(some, func() { yield(Shape{s.Rows, 1}, v) })
+	}
+	one(from, odd(from))
+	p.count(p.add(from, odd(from)), p.sub(to, odd(to)), 2, tile)
+	one(p.sub(to, c64(1)), odd(to))
 }
 
 // asked runs body if a register tile for the rows from r on and the columns from
@@ -75,6 +99,6 @@ func (p *product) asked(r value.Value, s Shape, v value.Value, body func()) {
 		body()
 		return
 	}
-	from, to := p.vectors(r, s, v, p.add(v, c64(int64(s.Vecs))))
+	from, to := p.vectors(r, s.Rows, v, p.add(v, c64(int64(s.Vecs))))
 	p.when(p.icmp(predicate[ints.Lt], from, to), body)
 }

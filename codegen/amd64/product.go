@@ -257,13 +257,12 @@ func (p *product) band(s Shape, from, to value.Value) {
 			span = c64(2 * lanes * int64(p.key.elem.Size()))
 		}
 		end := p.add(p.from, p.bin(and, p.sub(p.vecs, p.from), c64(-int64(w))))
-		micro := p.micro(microKey{Shape: Shape{s.Rows, w}, elem: p.key.elem, pairs: p.key.pairs})
 		first := v
 		p.count(from, to, int64(s.Rows), func(r value.Value) {
 			k, depth := p.ks(r, s)
 			left, right, dst, keep := p.leftFrom(r, k), p.mul(p.rightAt(p.key.elem, k), p.bStep), p.at(p.dst, p.mul(r, p.dstRow)), p.keepAt(r)
-			from, to := p.vectors(r, Shape{s.Rows, w}, first, end)
-			p.count(from, to, int64(w), func(v value.Value) {
+			p.covered(r, Shape{s.Rows, w}, first, end, func(s Shape, v value.Value) {
+				micro := p.micro(microKey{Shape: s, elem: p.key.elem, pairs: p.key.pairs})
 				p.call(micro, left, p.aRow, p.aStep, p.at(p.column(v), right), p.bStep, depth, p.at(dst, p.mul(v, c64(lanes*4))), p.dstRow, span, p.acc, keep, p.fetch)
 			})
 		})
