@@ -47,7 +47,7 @@ type Tiling struct {
 	AttendQ   int  // query rows of an attention tile
 	RecurRows int  // token rows of a scan body's tile
 	Panel     int  // columns of a packed panel
-	Pairs     bool // panels of bf16 weights that products of bf16 operands read have pairs of ks
+	Pairs     bool // panels of bf16 weights have pairs of ks
 	Codes     int  // the same of quantised weights whose rows are whole groups; 0: Panel
 	MaxNear   int  // the most elements that one tile may have
 	MaxSums   int  // the most elements of a sum over rows in one block, and a quarter of it of all sums beside other work

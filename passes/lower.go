@@ -518,7 +518,7 @@ func (lw *lowerer) weight(n *ir.Node) *store {
 		if lw.Tiling.Codes > 0 && b.Elem.Quantised() && shape[len(shape)-1]%b.Elem.Group() == 0 {
 			b.Panel = lw.Tiling.Codes
 		}
-		b.Pairs = lw.Tiling.Pairs && lw.Products == elem.BF16 && b.Elem == elem.BF16 && shape[len(shape)-1]%2 == 0
+		b.Pairs = lw.Tiling.Pairs && b.Elem == elem.BF16 && shape[len(shape)-1]%2 == 0
 		s.kind, s.panel, s.pairs = storeDims, b.Panel, b.Pairs
 	} else if b.Elem.Quantised() {
 		b.Dims, s.kind = shape, storeDims

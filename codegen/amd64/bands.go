@@ -50,7 +50,7 @@ func (p *product) ks(r value.Value, s Shape) (from, n value.Value) {
 	}
 	first, last := p.reach(p.in, r, s.Rows)
 	from = p.smin(p.smax(first, c64(0)), p.sub(p.depth, c64(1)))
-	if p.key.pairs {
+	if p.key.pairs || p.key.elem == words {
 		from = p.bin(and, from, c64(-2))
 	}
 	return from, p.smax(p.sub(p.smin(p.add(last, c64(1)), p.depth), from), c64(1))

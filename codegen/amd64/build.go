@@ -433,9 +433,12 @@ func sizeOf(t types.Type) int64 {
 }
 
 // load reads a value of type t at the byte address p + off.
-func (f *fn) load(t types.Type, p, off value.Value) value.Value {
+func (f *fn) load(t types.Type, p, off value.Value) value.Value { return f.loadOf(t, p, off, false) }
+
+// loadOf is load; again says that a value loaded before is to be loaded once more.
+func (f *fn) loadOf(t types.Type, p, off value.Value, again bool) value.Value {
 	i := ir.NewLoad(t, f.typed(f.at(p, off), t))
-	i.Align = ir.Align(sizeOf(t))
+	i.Align, i.Volatile = ir.Align(sizeOf(t)), again
 	f.emit(i)
 	return i
 }

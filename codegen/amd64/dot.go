@@ -95,7 +95,7 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 	} else if s.Operands == kernel.BF16 {
 		a, r = b.roundLeft(a, int64(m), int64(k), rows, depth), b.roundRight(r, int64(k), int64(n), depth, vecs)
 	}
-	if r.elem == words && !pairs {
+	if r.elem == words && !pairs && s.Operands != kernel.F32 {
 		b.fail("product of %s operands with words of %s", s.Operands, rt.Name)
 		return
 	}

@@ -12,8 +12,8 @@
 // beside other launches, several smaller ones. What does not depend on a grid's last
 // axis is computed once for the neighbours along it. A tile lives in the worker's scratch memory in
 // rows padded to 16 elements (a tile of one column is a dense vector), or is a
-// view of a buffer where it is only read, or stored right after it is computed,
-// and the addresses allow it; tiles that are never in use together share memory. Maps run in strips of 16 lanes with
+// view of a buffer where it is only read before the buffer is written, or stored right
+// after it is computed, and the addresses allow it; tiles that are never in use together share memory. Maps run in strips of 16 lanes with
 // the whole expression in registers; those that follow each other on tiles of
 // one shape run together. Products run in register tiles, whose rows of the left
 // operand lie in strips where many columns share them, one chain

@@ -124,10 +124,18 @@ func (m *module) micro(key microKey) *ir.Func {
 		return next
 	}
 	var out []value.Value
-	if key.pairs && key.elem != words {
+	switch {
+	case key.exactWords():
+		for i := 1; i < len(steps); i++ {
+			steps[i] = f.mul(steps[i], c64(2))
+		}
+		out = f.byPairs(depth, heads, steps, begin, func(p, acc []value.Value, alone bool) []value.Value {
+			return f.wordTurn(key, p, acc, strides, spans, aStep, fetch, alone)
+		})
+	case key.pairs && key.elem != words:
 		steps[0] = f.mul(bStep, c64(2))
 		out = f.byPairs(depth, heads, steps, begin, turn)
-	} else {
+	default:
 		turns := value.Value(depth)
 		if key.pairs {
 			turns = f.bin(lshr, f.add(depth, c64(1)), c64(1))

@@ -15,27 +15,29 @@ import (
 func TestPairs(t *testing.T) {
 	const rows, cols, most = 45, 100, 70
 	var ks []*kernel.Kernel
-	for i, c := range []struct{ x, a, w, b, dot string }{
-		{"f32[45,70]", "f32[45,70] rows n cols d", "bf16[100,70]/32", "f32[100,70] cols d", "a, b'"},
-		{"f32[45,70]", "f32[45,70] rows n cols d", "bf16[100,70]/16", "f32[100,70] cols d", "a, b'"},
-		{"f32[45,70]", "f32[45,70] rows n cols d", "f32[100,70]/64", "f32[100,70] cols d", "a, b'"},
-		{"f32[45,70]", "f32[45,70] rows n cols d", "f16[70,100]", "f32[70,100] rows d", "a, b"},
-		{"f32[70,45]", "f32[70,45] rows d cols n", "bf16[70,100]", "f32[70,100] rows d", "a', b"},
-		{"f32[70,45]", "f32[70,45] rows d cols n", "f32[100,70]", "f32[100,70] cols d", "a', b'"},
-		{"f32[45,70]", "f32[45,70] rows n cols d", "bf16[100,70]/32 pairs", "f32[100,70] cols d", "a, b'"},
-		{"f32[45,70] write", "f32[45,70] rows n cols d", "bf16[100,70]/32 write", "f32[100,70] cols d", "a, b'"},
-	} {
-		ks = append(ks, parse(t, fmt.Sprintf(`kernel pairs%d(x: %s, w: %s, y: f32[45,100] write) ints(n, d) {
+	for _, operands := range []string{" as bf16", ""} {
+		for i, c := range []struct{ x, a, w, b, dot string }{
+			{"f32[45,70]", "f32[45,70] rows n cols d", "bf16[100,70]/32", "f32[100,70] cols d", "a, b'"},
+			{"f32[45,70]", "f32[45,70] rows n cols d", "bf16[100,70]/16", "f32[100,70] cols d", "a, b'"},
+			{"f32[45,70]", "f32[45,70] rows n cols d", "f32[100,70]/64", "f32[100,70] cols d", "a, b'"},
+			{"f32[45,70]", "f32[45,70] rows n cols d", "f16[70,100]", "f32[70,100] rows d", "a, b"},
+			{"f32[70,45]", "f32[70,45] rows d cols n", "bf16[70,100]", "f32[70,100] rows d", "a', b"},
+			{"f32[70,45]", "f32[70,45] rows d cols n", "f32[100,70]", "f32[100,70] cols d", "a', b'"},
+			{"f32[45,70]", "f32[45,70] rows n cols d", "bf16[100,70]/32 pairs", "f32[100,70] cols d", "a, b'"},
+			{"f32[45,70] write", "f32[45,70] rows n cols d", "bf16[100,70]/32 write", "f32[100,70] cols d", "a, b'"},
+		} {
+			ks = append(ks, parse(t, fmt.Sprintf(`kernel pairs%s%d(x: %s, w: %s, y: f32[45,100] write) ints(n, d) {
   tile a: %s
   tile b: %s
   tile o: f32[45,100] rows n
   part grid() {
     a = load x[r, c]
     b = load w[r, c]
-    o = dot(%s as bf16 by 70)
+    o = dot(%s%s by 70)
     store y[r, c] = o
   }
-}`, i, c.x, c.w, c.a, c.b, c.dot))...)
+}`, strings.TrimPrefix(operands, " as "), i, c.x, c.w, c.a, c.b, c.dot, operands))...)
+		}
 	}
 	for _, m := range machines(t) {
 		p := compile(t, m, ks...)

@@ -63,7 +63,7 @@ func (k productKey) copied() kernel.Elem {
 //	        room for blockK rows of two widened vectors unless b is f32,
 //	        the bounds of the bands that there are)
 //
-// In pairs, a's columns are words, and so are b's rows where b is in words; k is as
+// In pairs, a's columns are words. b's rows are words where b is in words; k is as
 // otherwise.
 func (m *module) product(key productKey) *ir.Func {
 	if f := m.products[key]; f != nil {
@@ -250,6 +250,9 @@ func (p *product) band(s Shape, from, to value.Value) {
 	for w := s.Vecs; w > 0; w /= 2 {
 		// A tile of more than two vectors takes them in pairs at one distance.
 		if int64(w) > p.key.perPanel && p.key.perPanel != 2 {
+			continue
+		}
+		if w > 2 && s.Rows*w >= tight && p.key.elem == words && !p.key.pairs {
 			continue
 		}
 		span := p.bPanel

@@ -9,7 +9,7 @@ import (
 // read behind a store, elsewhere than it is stored, or stored under a condition, is what
 // was there before.
 func TestPanelsInPlace(t *testing.T) {
-	const head = `(w: f32[2,64,40]/32 write, g: f32[2,64,40]/32, h: bf16[2,64,40]/32, y: f32[2,64] write, z: f32[2,40,64] write) ints(n, p) {
+	const head = `(w: f32[2,64,40]/32 write, g: f32[2,64,40]/32, h: bf16[2,64,40]/32, j: bf16[2,64,40]/32 pairs, y: f32[2,64] write, z: f32[2,40,64] write) ints(n, p) {
   tile t: f32[40,64] rows n
   tile s: f32[40,64] rows n
   tile u: f32[40,64] rows n
@@ -42,6 +42,12 @@ func TestPanelsInPlace(t *testing.T) {
     wide = sum(u over cols)
     row = map wide * 2
     v = map u + row
+    store w[i, c, r] = v`,
+		"words": `
+    t = load j[i, c, r]
+    u = map t * t
+    norm = sum(u over rows)
+    v = map t / norm
     store w[i, c, r] = v`,
 		"elsewhere": `
     few = load w[i, c, r]

@@ -248,7 +248,13 @@ func (b *block) inRow(p place, r, c value.Value) value.Value {
 	}
 	over, _ := b.floorDivConst(c, q.size, true, false)
 	_, in := b.floorDivConst(c, q.size, true, true)
-	return b.vector(p, b.at(b.at(p.ptr, b.mul(over, c64(q.stride))), b.mul(r, c64(q.step))), in)
+	panel := b.at(p.ptr, b.mul(over, c64(q.stride)))
+	if p.elem != words {
+		return b.vector(p, b.at(panel, b.mul(r, c64(q.step))), in)
+	}
+	w := b.load(v32, b.at(panel, b.mul(b.bin(lshr, r, c64(1)), c64(q.step))), b.mul(in, c64(4)))
+	up := b.sub(c64(16), b.mul(b.bin(and, r, c64(1)), c64(16)))
+	return b.float(b.bin(and, b.bin(shl, w, b.splat(b.convert(trunc, up, i32))), vint(v32, -1<<16)))
 }
 
 // element reads one element of a tile.

@@ -48,7 +48,7 @@ func (b *block) aliased(l *kernel.Load, after []kernel.Stmt) bool {
 	statements(after, func(s kernel.Stmt) {
 		if d, ok := s.(*kernel.Dot); ok && (d.A == t || d.B == t) {
 			rounded = rounded || d.Operands != kernel.F32
-			paired = paired && b.machine.paired(d)
+			paired = paired && (b.machine.paired(d) || d.Operands == kernel.F32 && !b.machine.squared(d))
 		}
 		_, reads := effects(s)
 		for _, r := range reads {
@@ -182,7 +182,7 @@ func (b *block) panelView(l *kernel.Load) bool {
 	for _, r := range b.uses[l.Dst].reads {
 		switch r.role {
 		case asStrips:
-			ok = !byRow && l.Dst.Cols > 1 && !l.Buf.Pairs && !l.Buf.Elem.Quantised()
+			ok = !byRow && l.Dst.Cols > 1 && !l.Buf.Elem.Quantised()
 		case asRightC, asRightR:
 			ok = (r.role == asRightR) == byRow
 		default:
