@@ -60,6 +60,8 @@ func launchesOf(steps []plan.Step) []string {
 	for i := 0; i < len(steps); i++ {
 		s := steps[i]
 		switch schedule := Schedule(s.Kernel); {
+		case s.Kind == plan.Repeat:
+			out = append(out, launchesOf(readsFirst(s.Steps))...)
 		case s.Kind != plan.Launch:
 			out = append(out, launchesOf(s.Steps)...)
 			if next := i + 1; next < len(steps) && only(s) != "" && only(s) == only(steps[next]) && s.Cond != steps[next].Cond {
@@ -70,6 +72,21 @@ func launchesOf(steps []plan.Step) []string {
 		}
 	}
 	return out
+}
+
+// readsFirst is the steps of a loop's turn in the order of groups: what a turn sums for
+// its chunk's write, under a condition, may come before what it reads.
+func readsFirst(steps []plan.Step) []plan.Step {
+	early := slices.IndexFunc(steps, func(s plan.Step) bool { return s.Kind != plan.If })
+	if early <= 0 {
+		return steps
+	}
+	sums, rest := steps[:early], steps[early:]
+	reads := slices.IndexFunc(rest, func(s plan.Step) bool { return s.Kind == plan.If })
+	if reads < 0 {
+		reads = len(rest)
+	}
+	return slices.Concat(rest[:reads], sums, rest[reads:])
 }
 
 // only is the kernel that a condition decides upon, where it is one launch.

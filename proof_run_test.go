@@ -87,7 +87,13 @@ type stream struct {
 // begin starts a stream over inputs whose first dimension is the base clock.
 func begin(t *testing.T, p *runtime.Program, w *runtime.Weights, threads int, entry string, in map[string]runtime.Tensor) *stream {
 	t.Helper()
-	s, err := p.NewSession(w, runtime.Options{Threads: threads})
+	return beginWith(t, p, w, runtime.Options{Threads: threads}, entry, in)
+}
+
+// beginWith is begin with a session's options.
+func beginWith(t *testing.T, p *runtime.Program, w *runtime.Weights, o runtime.Options, entry string, in map[string]runtime.Tensor) *stream {
+	t.Helper()
+	s, err := p.NewSession(w, o)
 	if err != nil {
 		t.Fatal(err)
 	}

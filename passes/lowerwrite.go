@@ -45,6 +45,8 @@ func blockSlots(body *ir.Region) []plan.Slot {
 // over the call's own rows, if they lie there as they would be lined up.
 func (sc *scope) blockSteps(body *ir.Region) {
 	lw, chunk := sc.lw, body.Clock
+	reads := sc.steps
+	sc.steps = nil
 	rows, lined, inCall := map[*ir.Node]*store{}, map[*ir.Node]*store{}, map[int]int{}
 	var asLined, scattered []*ir.Node
 	keep := sc.branch()
@@ -76,10 +78,9 @@ func (sc *scope) blockSteps(body *ir.Region) {
 	}
 	sc.when("adds", sc.lineUp(scattered, lined))
 	sc.when("lines", sc.lineUp(asLined, lined))
+	lines := sc.steps
 	keepCopy.launch()
-	sc.steps = append(sc.steps, keep.steps...)
-
-	before := len(sc.steps)
+	sc.steps = nil
 	add := sc.ends(rows, body.Write.Adds())
 	for i, n := range body.Write.Sums {
 		if n != nil {
@@ -88,8 +89,17 @@ func (sc *scope) blockSteps(body *ir.Region) {
 	}
 	add.walk(body, body.Write.Adding)
 	sc.when("goes", add)
+	adds := either(sc.steps, inCall)
+	sc.steps = nil
 	sc.write(body, rows)
-	sc.steps = append(sc.steps[:before], either(sc.steps[before:], inCall)...)
+	writes := either(sc.steps, inCall)
+	// A chunk that goes on leaves its states as they are: sums then come first, and of what
+	// is read, which is in smaller pieces, who is free first takes more.
+	if early := slices.Concat(lines, adds); lw.independent(early, reads) && lw.independent(adds, keep.steps) {
+		sc.steps = slices.Concat(early, reads, keep.steps, writes)
+	} else {
+		sc.steps = slices.Concat(reads, lines, keep.steps, adds, writes)
+	}
 	// Sums are 0 between chunks; where a turn brought a whole chunk, they still are.
 	clear := sc.branch()
 	k := clear.kernel("commit")
@@ -140,6 +150,38 @@ func (sc *scope) rowsOf(n *ir.Node, line *store) (buf int, ok bool) {
 	asLine := []*ints.Expr{ints.Plus(k.slot("row"), idx[n.Type.Dims[0].Name]), flat}
 	of := func(s *store) plan.Buffer { return sc.lw.plan.Buffers[s.buf] }
 	return s.buf, sameIdx(at, asLine) && s.dims[1] == line.dims[1] && of(s).Elem == of(line).Elem
+}
+
+// independent says that no launch of some steps writes a buffer that one of others uses.
+func (lw *lowerer) independent(some, others []plan.Step) bool {
+	type use struct{ read, write map[int]bool }
+	uses := func(steps []plan.Step) use {
+		u := use{map[int]bool{}, map[int]bool{}}
+		var look func(steps []plan.Step)
+		look = func(steps []plan.Step) {
+			for _, s := range steps {
+				look(s.Steps)
+				if s.Kind != plan.Launch {
+					continue
+				}
+				k := lw.kernels[slices.IndexFunc(lw.kernels, func(k *kernel.Kernel) bool { return k.Name == s.Kernel })]
+				for i, b := range s.Bufs {
+					u.read[b] = true
+					u.write[b] = u.write[b] || k.Bufs[i].Write
+				}
+			}
+		}
+		look(steps)
+		return u
+	}
+	a, b := uses(some), uses(others)
+	meet := func(w, r map[int]bool) (yes bool) {
+		for buf := range w {
+			yes = yes || w[buf] && r[buf]
+		}
+		return yes
+	}
+	return !meet(a.write, b.read) && !meet(b.write, a.read)
 }
 
 // either gives launches that read lined up rows another form, which reads a call's

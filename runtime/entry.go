@@ -39,6 +39,9 @@ func (m *machine) build(i int) (*entry, error) {
 	}
 	b := builder{m: m, e: e, base: region.Addr(steps * stepBytes), words: memory.View[int64](region, steps*stepBytes, int(words))}
 	b.steps = memory.View[int64](region, 0, int(steps*stepBytes/8))
+	if m.times == nil { // timed launches run one by one
+		b.links = m.plan.Links(pe.Steps)
+	}
 	b.list(pe.Steps)
 	e.ports = m.portsOf(pe)
 	e.words, e.count, e.region = b.words, steps, region
@@ -61,6 +64,7 @@ type builder struct {
 	e     *entry
 	steps []int64
 	words []int64
+	links map[*plan.Step]plan.Link
 	base  uintptr // of words
 	step  int
 	word  int
@@ -75,6 +79,12 @@ func (b *builder) list(steps []plan.Step) {
 		switch s.Kind {
 		case plan.Launch:
 			n.Fn = b.m.engine.kernels[s.Kernel]
+			if l := b.links[s]; l.Open {
+				n.A = 1
+			}
+			if n.B = int64(b.links[s].Place); n.B >= plan.OpenLaunches {
+				n.B = -1
+			}
 			n.Bufs = b.base + uintptr(8*b.word)
 			for _, id := range s.Bufs {
 				if c := &b.m.plan.Buffers[id]; c.Grow != nil || c.Class == plan.Input || c.Class == plan.Output {

@@ -121,7 +121,7 @@ func TestPorts(t *testing.T) {
 func TestABI(t *testing.T) {
 	var s plan.NativeStep
 	var b plan.NativeBarrier
-	if unsafe.Sizeof(s) != 64 || unsafe.Offsetof(s.Fn) != 8 || unsafe.Offsetof(s.Body) != 48 || unsafe.Offsetof(b.Pieces) != 8 || unsafe.Offsetof(b.Round) != 64 ||
+	if unsafe.Sizeof(s) != 64 || unsafe.Offsetof(s.Fn) != 8 || unsafe.Offsetof(s.Body) != 48 || unsafe.Offsetof(b.Pieces) != 384 || unsafe.Offsetof(b.Round) != 64 ||
 		unsafe.Offsetof(b.Claimed) != 128 || unsafe.Offsetof(b.Done) != 192 || unsafe.Offsetof(b.Side) != 256 || unsafe.Offsetof(b.Side.Done) != 64 {
 		t.Error("the step or the barrier has another layout than generated code reads")
 	}

@@ -21,10 +21,10 @@ const (
 	stepB       = 40
 	stepBody    = 48
 	barArrived  = 0
-	barPieces   = 8
 	barRound    = 64
 	barMain     = 128 // Claimed; Done is a line behind it
 	barSide     = 256
+	barPieces   = 384
 	barLine     = 64
 	spins       = 512 // pauses before a waiting worker gives up its processor
 	walkThrough = "memc.steps"
@@ -38,7 +38,7 @@ const (
 //
 // and the two functions it consists of, and work, which calls walks. Each runs steps [from, to) with one record
 // and calls itself for the bodies of Repeat and If: one launches with a barrier
-// behind each launch, the other (beside.go) what stands in a Beside.
+// behind each launch that is not open, the other (beside.go) what stands in a Beside.
 func (m *module) walk() {
 	run := &runner{module: m}
 	run.barrier()
@@ -112,8 +112,10 @@ func (r *runner) steps(name string, beside *ir.Func) *ir.Func {
 	f.cur.Term = ir.NewCondBr(is(plan.Launch), launch, other)
 	f.cur = launch
 	if beside != nil {
-		f.launch(step, record, scratch, worker, workers, f.at(barrier, c64(barPieces)))
-		f.call(r.wait, barrier, workers)
+		place := field(stepB)
+		pieces := f.at(f.at(barrier, c64(barPieces)), f.mul(place, c64(8*plan.OpenParts)))
+		f.launch(step, record, scratch, worker, workers, f.choose(f.icmp(enum.IPredSLT, place, c64(0)), constant.NewNull(bytePtr), pieces))
+		f.when(f.icmp(enum.IPredEQ, field(stepA), c64(0)), func() { f.call(r.wait, barrier, workers) })
 	} else {
 		f.call(r.ready, step, record, scratch, workers, barrier, counts, side, sideRecord)
 	}
@@ -212,7 +214,7 @@ func (r *runner) barrier() {
 	f.cur.Term = ir.NewCondBr(f.icmp(enum.IPredEQ, rmw, f.sub(n, c64(1))), last, spin)
 	f.cur = last
 	put(arrived, c64(0), enum.AtomicOrderingMonotonic)
-	for i := range int64(plan.OpenParts) {
+	for i := range int64(plan.OpenLaunches * plan.OpenParts) {
 		put(f.at(bar, c64(barPieces+8*i)), c64(0), enum.AtomicOrderingMonotonic)
 	}
 	put(round, f.add(now, c64(1)), enum.AtomicOrderingRelease)

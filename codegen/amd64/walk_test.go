@@ -125,7 +125,8 @@ kernel spread(acc: i64[37] write) ints(tag, turn) {
 }
 
 // Blocks that take long may be run by whoever is free: each once a launch, in both
-// parts, whatever the number of workers and of launches.
+// parts, whatever the number of workers and of launches, also behind launches for which
+// nobody waits.
 func TestPieces(t *testing.T) {
 	ks := parse(t, `kernel grow(a: f32[40,1] write, b: f32[131,1] write) ints(turns) {
   tile x: f32[1,1]
@@ -152,10 +153,13 @@ func TestPieces(t *testing.T) {
 		p := compile(t, m, ks...)
 		for _, workers := range []int{1, 2, 3, 5, 7, 40} {
 			var pin runtime.Pinner
-			bufs := [][]byte{aligned(40 * 4), aligned(131 * 4)}
-			at := []uintptr{address(&pin, bufs[0]), address(&pin, bufs[1])}
-			step := plan.NativeStep{Kind: int64(plan.Launch), Fn: p.fn(t, "grow"), Bufs: address(&pin, at), Slots: address(&pin, []int64{0})}
-			p.walk(t, slices.Repeat([]plan.NativeStep{step}, launches), []int64{turns}, 1, p.Scratch["grow"], workers)
+			bufs := [][]byte{aligned(40 * 4), aligned(131 * 4), aligned(40 * 4), aligned(131 * 4), aligned(40 * 4), aligned(131 * 4)}
+			launch := func(bufs [][]byte, open, place int64) plan.NativeStep {
+				at := []uintptr{address(&pin, bufs[0]), address(&pin, bufs[1])}
+				return plan.NativeStep{Kind: int64(plan.Launch), Fn: p.fn(t, "grow"), Bufs: address(&pin, at), Slots: address(&pin, []int64{0}), A: open, B: place}
+			}
+			steps := []plan.NativeStep{launch(bufs[2:], 1, 0), launch(bufs[:2], 1, 1), launch(bufs[4:], 0, -1)}
+			p.walk(t, slices.Repeat(steps, launches), []int64{turns}, 1, p.Scratch["grow"], workers)
 			pin.Unpin()
 			for i, b := range bufs {
 				for j := range int64(len(b) / 4) {

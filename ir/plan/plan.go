@@ -224,7 +224,7 @@ func (p *Plan) Signature(kernel string) Signature {
 //
 //	void walk(const NativeStep *steps, int64 count, const int64 *records, int64 record_len, void *scratch, int64 worker, int64 workers, NativeBarrier *barrier)
 //
-// with a barrier between steps, records[0] being the call's and loop turns
+// with a barrier behind launches that are not open, records[0] being the call's and loop turns
 // reading their own; all workers call it together. The other is a worker's life:
 //
 //	void work(NativeTeam *team, int64 worker)
@@ -243,7 +243,8 @@ type NativeHost struct {
 const HostBytes = 64
 
 // NativeStep is a step as the generated walker reads it: eight int64 fields.
-// A launch has Fn, Bufs and Slots. A Repeat runs the Body steps that follow it
+// A launch has Fn, Bufs and Slots; A is 1 where it is open, and B its place, below 0
+// where it is OpenLaunches or more (see Link). A Repeat runs the Body steps that follow it
 // once for each of records First, First+1, ...: record 0's slots A and B hold
 // First and the number of turns. An If runs the Body steps that follow it
 // where slot A of the current record is not 0. A Beside has A, its From, and
@@ -258,21 +259,19 @@ type NativeStep struct {
 	_     int64
 }
 
-// OpenParts is how many of a kernel's parts may be shared out while they run.
-const OpenParts = 4
+// OpenParts is how many of a kernel's parts may be shared out while they run, and
+// OpenLaunches of how many launches until workers wait for each other.
+const OpenParts, OpenLaunches = 4, 4
 
 // NativeBarrier is the workers' meeting point: counters in cache lines of their
-// own. All zero at the start. Pieces are a launch's, and zero again behind it. In a
-// Beside, workers claim launches piece by piece and count what they have finished;
-// Side is for its first step.
+// own. All zero at the start. In a Beside, workers claim launches piece by piece and
+// count what they have finished; Side is for its first step. Pieces are those of the
+// launches by their places, and zero again when workers have waited.
 type NativeBarrier struct {
-	Arrived       int64
-	Pieces        [OpenParts]int64 // beside Arrived: who resets them has that line
-	_             [7 - OpenParts]int64
-	Round         int64
-	_             [7]int64
-	Claimed, Done Count
-	Side          struct{ Claimed, Done Count }
+	Arrived, Round Count
+	Claimed, Done  Count
+	Side           struct{ Claimed, Done Count }
+	Pieces         [OpenLaunches][OpenParts]int64
 }
 
 // NativeTeam is where those who call and the workers beside them, which are in work,

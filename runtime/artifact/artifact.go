@@ -26,7 +26,7 @@ import (
 )
 
 // Version is the version of the format; readers accept no other.
-const Version = 3
+const Version = 4
 
 // Artifact is a compiled program.
 type Artifact struct {
