@@ -63,7 +63,8 @@ func scaleOf(m *kernel.Map) *kernel.Tile {
 // where the first statement does not go by row.
 func rowRun(body []kernel.Stmt) []kernel.Stmt {
 	var shape *kernel.Tile
-	written := map[*kernel.Tile]bool{}
+	written, stored := map[*kernel.Tile]bool{}, map[*kernel.Tile]bool{} // a store may be done behind the run
+	buffers := map[*kernel.Buf]bool{}
 	joined := map[*kernel.Tile]bool{} // results of reductions: known at the end of a row, or of all rows
 	var reduction *kernel.Reduce
 	for i, s := range body {
@@ -77,7 +78,7 @@ func rowRun(body []kernel.Stmt) []kernel.Stmt {
 				return body[:i]
 			}
 		}
-		if joined[w] {
+		if joined[w] || stored[w] {
 			return body[:i]
 		}
 		switch s := s.(type) {
@@ -90,9 +91,10 @@ func rowRun(body []kernel.Stmt) []kernel.Stmt {
 		case *kernel.Map:
 			written[w] = true
 		case *kernel.Store:
-			if !written[s.Src] {
+			if !written[s.Src] || buffers[s.Buf] {
 				return body[:i]
 			}
+			stored[s.Src], buffers[s.Buf] = true, true
 		}
 		shape = t
 	}

@@ -18,6 +18,9 @@ func TestPanelsInPlace(t *testing.T) {
   tile few2: f32[39,64] rows min(39, n)
   tile part: f32[40,24] rows n
   tile part2: f32[40,24] rows n
+  tile sq: f32[40,32] rows n
+  tile sq2: f32[40,32] rows n
+  tile sq3: f32[40,32] rows n
   tile norm: f32[1,64]
   tile most: f32[1,64]
   tile wide: f32[40,1] rows n
@@ -49,6 +52,18 @@ func TestPanelsInPlace(t *testing.T) {
     norm = sum(u over rows)
     v = map t / norm
     store w[i, c, r] = v`,
+		"overwritten": `
+    sq = load g[i, c, r]
+    sq2 = map sq + 1
+    store w[i, r, c] = sq2
+    sq2 = map sq * 3
+    store z[i, r, c] = sq2`,
+		"one behind the other": `
+    sq = load g[i, c, r]
+    sq2 = map sq + 1
+    store w[i, r, c] = sq2
+    sq3 = map sq * 3
+    store w[i, c + 32, r] = sq3`,
 		"elsewhere": `
     few = load w[i, c, r]
     few2 = map few + 1
@@ -84,7 +99,7 @@ func TestPanelsInPlace(t *testing.T) {
 	}
 	var text strings.Builder
 	for name, body := range bodies {
-		text.WriteString("kernel " + name + head + body + "\n  }\n}\n")
+		text.WriteString("kernel " + strings.ReplaceAll(name, " ", "_") + head + body + "\n  }\n}\n")
 	}
 	ks := parse(t, text.String())
 	for _, m := range machines(t) {
