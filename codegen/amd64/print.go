@@ -158,9 +158,9 @@ func (b *block) list(body []kernel.Stmt) {
 			i++
 			continue
 		}
-		if loop := summing(body[i:]); loop != nil {
+		if loop, first := summing(body[i:]); loop != nil {
 			b.note(firstLine(s) + " (by the first product)")
-			b.beginSum(s.(*kernel.Map), loop)
+			b.beginSum(s.(*kernel.Map), loop, first)
 			b.wrote(s)
 			continue
 		}

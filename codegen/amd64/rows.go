@@ -69,7 +69,8 @@ func rowRun(body []kernel.Stmt) []kernel.Stmt {
 	var reduction *kernel.Reduce
 	for i, s := range body {
 		t := rowTile(s)
-		if t == nil || scaling(body[i:]) != nil || summing(body[i:]) != nil || shape != nil && !sameShape(t, shape) {
+		sums, _ := summing(body[i:])
+		if t == nil || scaling(body[i:]) != nil || sums != nil || shape != nil && !sameShape(t, shape) {
 			return body[:i]
 		}
 		w, reads := effects(s)

@@ -132,6 +132,7 @@ func TestSumsBegin(t *testing.T) {
       x = load a[s + r, c]
       y = load b[s + r, c]
       t += dot(x', y)
+      t += dot(x', y)
       last = map read
       q += dot(x', y)
       read += dot(x', y)
@@ -153,6 +154,27 @@ func TestSumsBegin(t *testing.T) {
 			for _, from := range []int64{0, 1} {
 				agree(t, m, p, ks, int(n), []int64{n, from}, 1e-6)
 			}
+		}
+	}
+}
+
+// A product that is stored where its operand lies reads the operand first.
+func TestProductInPlace(t *testing.T) {
+	ks := parse(t, `kernel place(b: f32[0,48] write, w: f32[48,48]) ints(n) {
+  tile x: f32[16,48] rows min(16, n - g)
+  tile y: f32[48,48]
+  tile o: f32[16,48] rows min(16, n - g)
+  part grid(g: n step 16) {
+    x = load b[g + r, c]
+    y = load w[r, c]
+    o = dot(x, y)
+    store b[g + r, c] = o
+  }
+}`)
+	for _, m := range machines(t) {
+		p := compile(t, m, ks...)
+		for _, n := range []int64{1, 16, 40} {
+			agree(t, m, p, ks, int(n), []int64{n}, 1e-6)
 		}
 	}
 }

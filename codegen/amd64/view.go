@@ -140,7 +140,8 @@ func (b *block) resultView(d *kernel.Dot, after []kernel.Stmt) {
 		return
 	}
 	s, ok := after[0].(*kernel.Store)
-	if !ok || s.Src != t || !s.Buf.Write || s.Buf.Elem != kernel.F32 || s.Buf.Panel > 0 {
+	overwrites := func(t *kernel.Tile) bool { l := b.views[t]; return ok && l != nil && l.Buf == s.Buf }
+	if !ok || overwrites(d.A) || overwrites(d.B) || s.Src != t || !s.Buf.Write || s.Buf.Elem != kernel.F32 || s.Buf.Panel > 0 {
 		return
 	}
 	if a, ok := affineOf(b.offset(s.Buf, s.Idx)); ok && a.col == 1 {
