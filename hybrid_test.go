@@ -61,22 +61,11 @@ func TestHybrids(t *testing.T) {
 	} {
 		const rows = 150
 		rng := rand.New(rand.NewPCG(7, uint64(c.heads)))
-		draw := func(shape ...int) runtime.Tensor {
-			n := 1
-			for _, d := range shape {
-				n *= d
-			}
-			x := make([]float32, n)
-			for i := range x {
-				x[i] = float32(rng.NormFloat64() / 4)
-			}
-			return runtime.FromFloat32(x, shape...)
-		}
-		in := map[string]runtime.Tensor{"rates": draw(rows, 3, c.heads), "keep": draw(rows, c.heads)}
+		in := map[string]runtime.Tensor{"rates": around0(rng, rows, 3, c.heads), "keep": around0(rng, rows, c.heads)}
 		for _, name := range []string{"q", "k", "v"} {
-			in[name] = draw(rows, c.attend, c.size)
+			in[name] = around0(rng, rows, c.attend, c.size)
 			if c.spec == "hybrid" {
-				in["mem_"+name] = draw(rows, c.heads, c.size)
+				in["mem_"+name] = around0(rng, rows, c.heads, c.size)
 			}
 		}
 		set := parameters(t, c.set)
@@ -112,4 +101,17 @@ func TestHybrids(t *testing.T) {
 			}
 		}
 	}
+}
+
+// around0 is a tensor of small numbers around 0.
+func around0(rng *rand.Rand, shape ...int) runtime.Tensor {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64() / 4)
+	}
+	return runtime.FromFloat32(x, shape...)
 }

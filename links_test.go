@@ -15,20 +15,10 @@ func TestLinkedLaunches(t *testing.T) {
 	const rows, heads, size = 1200, 4, 16
 	rng := rand.New(rand.NewPCG(8, 1))
 	in := map[string]runtime.Tensor{}
-	for name, shape := range map[string][]int{
-		"q": {rows, heads, size}, "k": {rows, heads, size}, "v": {rows, heads, size}, "mem_q": {rows, heads, size}, "mem_k": {rows, heads, size}, "mem_v": {rows, heads, size},
-		"rates": {rows, 3, heads}, "keep": {rows, heads},
-	} {
-		n := 1
-		for _, d := range shape {
-			n *= d
-		}
-		x := make([]float32, n)
-		for i := range x {
-			x[i] = float32(rng.NormFloat64() / 8)
-		}
-		in[name] = runtime.FromFloat32(x, shape...)
+	for _, name := range []string{"q", "k", "v", "mem_q", "mem_k", "mem_v"} {
+		in[name] = around0(rng, rows, heads, size)
 	}
+	in["rates"], in["keep"] = around0(rng, rows, 3, heads), around0(rng, rows, heads)
 	set := parameters(t, fmt.Sprintf(`{"heads": %d, "attn_heads": %[1]d, "kv_heads": %[1]d, "head_dim": %d, "dim": %[2]d, "hidden": 24, "chunk": 1024, "window": 24}`, heads, size))
 	for _, p := range programs(t, "specs/bench/hybrid.spec", set, memc.Options{Hybrid: "apart"}, native(t)...) {
 		w, err := p.DrawWeights(5)

@@ -10,8 +10,8 @@ import (
 	"github.com/memc-lang/memc/ir/kernel"
 )
 
-// Maps and reductions over columns that follow each other on tiles of one shape
-// go by row together: each strip of 16 elements stays in registers from one
+// Maps, reductions and stores to panels that follow each other on tiles of one shape
+// go by row together, or by column where they read or write panels or reduce rows: each strip of 16 elements stays in registers from one
 // statement to the next, and a tile that only these statements read is never
 // stored.
 
@@ -133,7 +133,7 @@ func sameCount(a, b *ints.Expr) bool {
 }
 
 // passing gives the tiles that a run writes and nothing but the run's later
-// statements reads; the run ends before the stores that wait for it.
+// statements reads, the stores that are done behind it left out.
 func (b *block) passing(run []kernel.Stmt, waits map[*kernel.Store]bool) map[*kernel.Tile]bool {
 	seen, inside := map[*kernel.Tile]bool{}, map[*kernel.Tile]int{}
 	for _, s := range run {

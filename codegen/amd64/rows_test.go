@@ -178,3 +178,20 @@ func TestProductInPlace(t *testing.T) {
 		}
 	}
 }
+
+// Rows that are stored elsewhere in the buffer they come from are all read first.
+func TestRowsMoveInPlace(t *testing.T) {
+	ks := parse(t, `kernel move(b: f32[41,48] write) ints(n) {
+  tile x: f32[40,48] rows n
+  part grid() {
+    x = load b[r, c]
+    store b[r + 1, c] = x
+  }
+}`)
+	for _, m := range machines(t) {
+		p := compile(t, m, ks...)
+		for _, n := range []int64{1, 7, 40} {
+			agree(t, m, p, ks, 0, []int64{n}, 0)
+		}
+	}
+}

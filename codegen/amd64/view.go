@@ -38,6 +38,7 @@ func (b *block) view(l *kernel.Load, after []kernel.Stmt) bool {
 	return ok
 }
 
+// aliased is view without noting it.
 func (b *block) aliased(l *kernel.Load, after []kernel.Stmt) bool {
 	t := l.Dst
 	u := b.uses[t]
@@ -95,10 +96,6 @@ func (b *block) aliased(l *kernel.Load, after []kernel.Stmt) bool {
 func (b *block) readFirst(l *kernel.Load, after []kernel.Stmt) bool {
 	behind := 0
 	for _, s := range slices.Backward(after) {
-		st, is := s.(*kernel.Store)
-		if is && st.Buf == l.Buf {
-			behind++
-		}
 		reads := false
 		statements([]kernel.Stmt{s}, func(s kernel.Stmt) {
 			_, of := effects(s)
@@ -106,6 +103,9 @@ func (b *block) readFirst(l *kernel.Load, after []kernel.Stmt) bool {
 		})
 		if reads {
 			break
+		}
+		if st, is := s.(*kernel.Store); is && st.Buf == l.Buf {
+			behind++
 		}
 	}
 	return behind == b.stores[l.Buf]
