@@ -76,3 +76,32 @@ func TestProductsAreKept(t *testing.T) {
 		}
 	}
 }
+
+// TestWholePanels: a tile has whole panels of a product's columns, also where rows are so
+// long that it has fewer of them, and where a tuning asks for a part of one.
+func TestWholePanels(t *testing.T) {
+	for _, target := range []string{"avx2", "avx512", "amx", "sm_80"} {
+		for _, k := range []string{"64", "16384", "16448", "29568", "100000"} {
+			for _, forced := range []int{0, 1, 40, 100} {
+				o := memc.Options{Set: map[string]json.RawMessage{"K": json.RawMessage(k), "N": json.RawMessage("4096")}}
+				if o.Tuning = memc.Force(target, memc.Sizes{Cols: forced}); memc.GPU(target) {
+					o.Tuning = nil
+				}
+				m, err := memc.Load("specs/bench/contract.spec", o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, err := memc.Lower(m, target, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, x := range p.Kernels {
+					axes := x.Parts[0].Grid
+					if step := axes[len(axes)-1].Step; step%32 != 0 {
+						t.Errorf("%s, rows of %s, %d columns asked for: a tile has %d", target, k, forced, step)
+					}
+				}
+			}
+		}
+	}
+}

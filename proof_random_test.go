@@ -124,6 +124,10 @@ func newTrial(seed uint64, targets []string) *trial {
 
 func (x *trial) lower() {
 	if x.opt, x.err = passes.Run(x.graph, nil); x.err == nil {
+		if x.o.Tuning = nil; x.seed%4 == 1 && !memc.GPU(x.target) {
+			sets := append(memc.SizesToTry(x.target), someSizes...)
+			x.o.Tuning = memc.Force(x.target, sets[x.seed/4%uint64(len(sets))])
+		}
 		if x.o.Hybrid = ""; !x.o.NoFuse && passes.HasChoice(x.opt) {
 			x.o.Hybrid = memc.Hybrids[x.seed%uint64(len(memc.Hybrids))]
 		}
@@ -132,7 +136,7 @@ func (x *trial) lower() {
 }
 
 func (x *trial) String() string {
-	return fmt.Sprintf("seed %d, %d rows, %s, slabs of %d, fused %t", x.seed, x.rows, x.target, x.o.Slab, !x.o.NoFuse)
+	return fmt.Sprintf("seed %d, %d rows, %s, slabs of %d, fused %t, forced sizes %t", x.seed, x.rows, x.target, x.o.Slab, !x.o.NoFuse, x.o.Tuning != nil)
 }
 
 // compileTrials assembles the kernels of all trials, each text once a target.

@@ -12,17 +12,28 @@ import (
 	"github.com/memc-lang/memc/runtime/safetensors"
 )
 
-// storages are the ways to store that options name, with the most that a golden
-// case's results may move: a bound that a fault breaks, no measure of quality.
-var storages = []struct {
+// storage is a way to store weights or histories.
+type storage struct {
 	options memc.Options
 	moves   float64
-}{
+}
+
+// storages are the ways to store that options name, with the most that a golden
+// case's results may move: a bound that a fault breaks, no measure of quality.
+var storages = []storage{
 	{memc.Options{Quantize: "q8"}, 0.05},
 	{memc.Options{Quantize: "q4"}, 0.6},
 	{memc.Options{Cache: "bf16"}, 0.01},
 	{memc.Options{Cache: "q8"}, 0.02},
 	{memc.Options{Quantize: "q8", Cache: "q8"}, 0.05},
+}
+
+// optionsOf gives the options of ways to store.
+func optionsOf(list []storage) (out []memc.Options) {
+	for _, s := range list {
+		out = append(out, s.options)
+	}
+	return out
 }
 
 // TestStorage: with weights or histories in fewer bits, compiled code is as near

@@ -79,6 +79,22 @@ func (s Sizes) String() string {
 	return strings.Join(out, ", ")
 }
 
+// SizesToTry are the sets of sizes that a search for a target tries: those of different
+// schedules vary together, as each kernel reads only its own. A long search tries them all,
+// a short one those that come first.
+func SizesToTry(target string) []Sizes {
+	t := TilingOf(target)
+	by := func(x int, f float64) int { return max(1, int(float64(x)*f)) }
+	var out []Sizes
+	for _, f := range [][4]float64{ // Rows, Cols, MapElems, and rows of attention and memories
+		{0.5, 1, 0.25, 0.5}, {2, 1, 4, 2}, {1, 2, 2, 1.5}, {1, 0.5, 0.5, 0.25}, {2, 2, 0.125, 0.75}, {0.5, 2, 8, 3}, {4, 1, 0.0625, 0.125},
+		{2, 0.5, 16, 4}, {1, 4, 32, 1.25}, {0.25, 2, 0.03125, 0.375}, {4, 0.25, 1.5, 0.625}, {0.25, 4, 0.75, 2.5}, {0.5, 0.5, 6, 0.875}, {0.25, 1, 12, 1.75},
+	} {
+		out = append(out, Sizes{Rows: by(t.Rows, f[0]), Cols: by(t.Cols, f[1]), MapElems: by(t.MapElems, f[2]), AttendQ: by(t.AttendQ, f[3]), RecurRows: by(t.RecurRows, f[3])})
+	}
+	return out
+}
+
 // TunedSizes are sizes that were timed.
 type TunedSizes struct {
 	Sizes Sizes   `json:"sizes"`

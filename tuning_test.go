@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,25 +24,45 @@ var someSizes = []memc.Sizes{
 	{Rows: 1, Cols: 7, MapElems: 1, AttendQ: 1, RecurRows: 1},
 }
 
-// TestForcedSizes: tile sizes change no bits, whole and in pieces.
+// TestForcedSizes: tile sizes change no bits, whole and in pieces, with any way to store
+// weights and histories: each golden case with some of the sizes that a search tries, and
+// with some that none does, so that all cases together have them all.
 func TestForcedSizes(t *testing.T) {
 	targets := native(t)
+	stored := append([]memc.Options{{}, {Products: "bf16"}}, optionsOf(storages)...)
+	turn, changed := 0, 0
 	eachCase(t, func(t *testing.T, c goldenCase) {
-		if c.Spec != "allmem" && c.Spec != "lact" {
-			return // one model with everything, and one with large products in its write
-		}
 		for _, target := range targets {
-			want := c.begin(t, programs(t, c.spec(), c.Set, memc.Options{}, target)[0], 2).rest(every(1 << 20))
-			for _, s := range someSizes {
-				p := programs(t, c.spec(), c.Set, memc.Options{Verify: true, Tuning: memc.Force(target, s), Warn: func(s string) { t.Error(s) }}, target)[0]
-				if p.Identity() == want.session.Program().Identity() {
-					t.Fatalf("%s: forced %s changes no kernel", target, s)
+			sets := append(slices.Clone(someSizes), memc.SizesToTry(target)...)
+			for range 2 {
+				o := stored[turn%len(stored)]
+				some := []memc.Sizes{sets[turn%len(sets)], sets[(turn+len(sets)/2)%len(sets)]}
+				turn++
+				o.Set, o.Verify, o.Warn = c.Set, true, func(s string) { t.Error(s) }
+				if _, err := memc.Load(c.spec(), o); o.Cache != "" && err != nil && strings.Contains(err.Error(), "there is no attention") {
+					o.Cache = ""
 				}
-				sameBits(t, c.begin(t, p, 2).rest(every(1<<20)), want, target+", whole, "+s.String())
-				sameBits(t, c.begin(t, p, 1).rest(random(5, 60)), want, target+", in pieces, "+s.String())
+				how := fmt.Sprintf("%s, weights %q, cache %q, products %q", target, o.Quantize, o.Cache, o.Products)
+				all := programs(t, c.spec(), c.Set, o, target)
+				if len(all) == 0 {
+					continue
+				}
+				want := c.begin(t, all[0], 2).rest(every(1 << 20))
+				for _, s := range some {
+					o.Tuning = memc.Force(target, s)
+					p := programs(t, c.spec(), c.Set, o, target)[0]
+					if p.Identity() != all[0].Identity() {
+						changed++
+					}
+					sameBits(t, c.begin(t, p, 2).rest(every(1<<20)), want, how+", whole, "+s.String())
+					sameBits(t, c.begin(t, p, 1).rest(random(5, 60)), want, how+", in pieces, "+s.String())
+				}
 			}
 		}
 	})
+	if changed < turn {
+		t.Errorf("%d of %d forced sizes change a kernel", changed, 2*turn)
+	}
 }
 
 // sameBits compares outputs and states of two programs.

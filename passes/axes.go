@@ -58,6 +58,20 @@ type Tiling struct {
 // dimension summed is very long, the tile has fewer rows or columns.
 const mostOperand = 1 << 21
 
+// fewestCols is a multiple of all that targets multiply at once.
+const fewestCols = 32
+
+// columns is how many of a product's columns, of so many, a tile has where it sums k
+// elements for each: whole panels, since a part of one takes longer than all of it, and is
+// summed in another order where weights are codes.
+func (t Tiling) columns(of, k int) int {
+	panel := max(t.Panel, fewestCols)
+	if k > mostTile/panel {
+		return max(1, mostOperand/k) // slow, but one tile
+	}
+	return min(of, max(panel, min(t.Cols, mostOperand/max(1, k))/panel*panel))
+}
+
 // set is the nodes of a group under construction with what the layout needs.
 type set struct {
 	nodes map[*ir.Node]bool
@@ -264,7 +278,7 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 				if chain {
 					a.step = t.RecurRows
 				} else if dots > 0 && dims[d].Static() {
-					a.step = min(t.Cols, dims[d].Size) // a weight's, in whole panels
+					a.step = t.columns(dims[d].Size, 1) // a weight's
 				} else if dots == 0 {
 					width := locals
 					if col != "" {
@@ -273,7 +287,7 @@ func layOut(s *set, t Tiling, chain, whole bool, seq string) (*layout, bool) {
 					a.step = max(1, min(64, t.MapElems/max(width, 16)))
 				}
 			case col:
-				a.kind, a.step = axisCols, min(t.Cols, dims[d].Size, max(1, mostOperand/locals))
+				a.kind, a.step = axisCols, t.columns(dims[d].Size, locals)
 				if dots == 0 {
 					a.step = min(256, dims[d].Size)
 				}

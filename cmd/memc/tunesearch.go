@@ -11,7 +11,6 @@ import (
 
 	"github.com/memc-lang/memc"
 	"github.com/memc-lang/memc/ir"
-	"github.com/memc-lang/memc/passes"
 	"github.com/memc-lang/memc/runtime"
 )
 
@@ -102,7 +101,7 @@ func (c *tuneCmd) tuner(a *app, dir string) (*tuner, error) {
 	for range t.lowered.Entries {
 		t.phases = append(t.phases, []way{{rows: c.Tokens, calls: 1}, {rows: 1, calls: decodes}})
 	}
-	t.sets = setsFor(memc.TilingOf(c.Target))
+	t.sets = memc.SizesToTry(c.Target)
 	if t.own, err = t.contestant(nil); err == nil {
 		err = errors.Join(t.first(), t.check())
 	}
@@ -180,21 +179,6 @@ func (t *tuner) check() error {
 	debug.FreeOSMemory() // the interpreter's
 	t.deadline = t.deadline.Add(time.Since(begin))
 	return nil
-}
-
-// setsFor are the sets of sizes to try: those of different schedules vary together,
-// as each kernel reads only its own. A long search tries them all, a short one those
-// that come first.
-func setsFor(t passes.Tiling) []memc.Sizes {
-	by := func(x int, f float64) int { return max(1, int(float64(x)*f)) }
-	var out []memc.Sizes
-	for _, f := range [][4]float64{ // Rows, Cols, MapElems, and rows of attention and memories
-		{0.5, 1, 0.25, 0.5}, {2, 1, 4, 2}, {1, 2, 2, 1.5}, {1, 0.5, 0.5, 0.25}, {2, 2, 0.125, 0.75}, {0.5, 2, 8, 3}, {4, 1, 0.0625, 0.125},
-		{2, 0.5, 16, 4}, {1, 4, 32, 1.25}, {0.25, 2, 0.03125, 0.375}, {4, 0.25, 1.5, 0.625}, {0.25, 4, 0.75, 2.5}, {0.5, 0.5, 6, 0.875}, {0.25, 1, 12, 1.75},
-	} {
-		out = append(out, memc.Sizes{Rows: by(t.Rows, f[0]), Cols: by(t.Cols, f[1]), MapElems: by(t.MapElems, f[2]), AttendQ: by(t.AttendQ, f[3]), RecurRows: by(t.RecurRows, f[3])})
-	}
-	return out
 }
 
 // search tries what is recorded, then one set of sizes after the other while there
