@@ -3,6 +3,7 @@ package atomicfile
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -83,5 +84,41 @@ func TestWriteElsewhere(t *testing.T) {
 	}
 	if err := put(dir); err == nil {
 		t.Error("a folder is written")
+	}
+}
+
+// TestCheck: what cannot be written is known before, by the name that was given,
+// and nothing is left of finding out.
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := Check(file); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(file, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(file); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(file); string(b) != "old" {
+		t.Errorf("after a check the file holds %q, %v", b, err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("files are left behind: %v", left)
+	}
+	if err := Check(os.DevNull); err != nil {
+		t.Error(err)
+	}
+	if err := Check(dir); err == nil {
+		t.Error("a folder can be written")
+	}
+	for _, path := range []string{filepath.Join(file, "f"), filepath.Join(dir, "no", "f")} {
+		var at *fs.PathError
+		for _, err := range []error{Check(path), Write(path, nil)} {
+			if !errors.As(err, &at) || at.Path != path {
+				t.Errorf("%s: %v, which names another file or none", path, err)
+			}
+		}
 	}
 }
