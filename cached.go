@@ -26,7 +26,8 @@ import (
 
 // CompileCached is Compile that takes the artifact from the cache where the
 // same compiler has compiled the same files with the same options before.
-// seconds is how long compiling took, now or then.
+// seconds is how long compiling took, now or then. A folder that keeps nothing
+// is no error: o.Warn is told.
 //
 // The cache has two entries for a spec: the list of the files that reading it
 // touched, by the spec's path, with a hash of each; and the artifact, by these
@@ -44,7 +45,14 @@ func CompileCached(ctx context.Context, c *cache.Cache, spec string, o Options) 
 	}
 	var m *ir.Module // where the spec had to be read
 	var files []fileHash
-	_, err = c.Get(ctx, cache.Key("files", Version, binaryID(), full, spec), func(b []byte) error {
+	var unkept *cache.Unkept
+	get := func(key string, check func([]byte) error, build func(context.Context) ([]byte, error)) error {
+		if _, err := c.Get(ctx, key, check, build); !errors.As(err, &unkept) {
+			return err
+		}
+		return nil
+	}
+	err = get(cache.Key("files", Version, binaryID(), full, spec), func(b []byte) error {
 		files = nil
 		if err := json.Unmarshal(b, &files); err != nil {
 			return err
@@ -68,7 +76,7 @@ func CompileCached(ctx context.Context, c *cache.Cache, spec string, o Options) 
 		parts = append(parts, f.Name, f.Hash)
 	}
 	var said []string // what was not done as asked is said each time
-	_, err = c.Get(ctx, cache.Key(parts...), func(b []byte) (err error) {
+	err = get(cache.Key(parts...), func(b []byte) (err error) {
 		file, more, err := cutMore(b)
 		if err != nil {
 			return err
@@ -96,6 +104,9 @@ func CompileCached(ctx context.Context, c *cache.Cache, spec string, o Options) 
 		return appendMore(b, compiled{seconds, said})
 	})
 	if err == nil && o.Warn != nil {
+		if unkept != nil {
+			o.Warn(fmt.Sprintf("the result is not cached: %v", unkept))
+		}
 		for _, sentence := range said {
 			o.Warn(sentence)
 		}

@@ -367,20 +367,7 @@ func (in *input) compileTimed(a *app, targets []string) (*artifact.Artifact, flo
 	if in.unfit != "" {
 		warn(in.unfit)
 	}
-	kept, err := cache.Default()
-	if err != nil {
-		return nil, 0, err
-	}
-	if in.tunes {
-		list, faulty, err := memc.ReadTuningDir(memc.TuningDir(kept))
-		if err != nil {
-			return nil, 0, err
-		}
-		for _, name := range slices.Sorted(maps.Keys(faulty)) {
-			warn(fmt.Sprintf("%v; memc tune --prune removes it", faulty[name]))
-		}
-		in.tuning, _ = memc.NewTuning(list)
-	}
+	kept := in.kept(warn)
 	if in.artifact == nil {
 		o := in.options(targets)
 		o.Warn = warn
@@ -395,6 +382,31 @@ func (in *input) compileTimed(a *app, targets []string) (*artifact.Artifact, flo
 	o.Warn = warn
 	art, err := memc.CompileModule(a.ctx, m, o)
 	return art, time.Since(begin).Seconds(), err
+}
+
+// kept opens the cache and reads the records of tuning in it, where they are used.
+// Where that cannot be done a warning says so, and nothing is kept.
+func (in *input) kept(warn func(string)) *cache.Cache {
+	kept, err := cache.Default()
+	if err != nil {
+		if in.artifact == nil { // which is not cached anyway
+			warn(fmt.Sprintf("the result is not cached: %v", err))
+		}
+		return &cache.Cache{}
+	}
+	if !in.tunes {
+		return kept
+	}
+	list, faulty, err := memc.ReadTuningDir(memc.TuningDir(kept))
+	if err != nil {
+		warn(fmt.Sprintf("the result is not cached and no record of tuning is used: %v", err))
+		return &cache.Cache{}
+	}
+	for _, name := range slices.Sorted(maps.Keys(faulty)) {
+		warn(fmt.Sprintf("%v; memc tune --prune removes it", faulty[name]))
+	}
+	in.tuning, _ = memc.NewTuning(list)
+	return kept
 }
 
 // readTuning reads a file of tuning. Records of other machines are not used.

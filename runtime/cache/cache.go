@@ -25,7 +25,8 @@ import (
 	"github.com/memc-lang/memc/runtime/regular"
 )
 
-// Cache is a folder of files by key. It is safe for concurrent use.
+// Cache is a folder of files by key; the zero Cache keeps nothing. It is safe for
+// concurrent use.
 type Cache struct {
 	dir string // empty: nothing is kept
 }
@@ -37,7 +38,7 @@ func Open(dir string) (*Cache, error) {
 		return &Cache{}, nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("the cache's folder cannot be made (set %s to another, or to off): %w", Variable, err)
+		return nil, fmt.Errorf("the cache's folder cannot be made (set %s to another one, or to off): %w", Variable, err)
 	}
 	return &Cache{dir: dir}, nil
 }
@@ -61,10 +62,21 @@ func Key(parts ...string) string {
 // poll is how often a process looks whether another one has finished a key.
 const poll = 20 * time.Millisecond
 
+// Unkept is an error of Get beside bytes that are sound: they could not be kept,
+// or the folder could not be looked at for them.
+type Unkept struct{ err error }
+
+func (u *Unkept) Error() string {
+	return fmt.Sprintf("the cache's folder cannot be used (set %s to another one, or to off): %v", Variable, u.err)
+}
+
+func (u *Unkept) Unwrap() error { return u.err }
+
 // Get gives the bytes that belong to key (made by Key). Where the cache has none,
 // or such that check rejects, build makes them and they are kept; meanwhile
-// other processes that want the same key wait. The error is build's or ctx's,
-// or says why the folder cannot be used.
+// other processes that want the same key wait. The error is build's or ctx's, or
+// *Unkept, with which there are bytes all the same: a folder that cannot be
+// written is no reason to go without what can be made.
 func (c *Cache) Get(ctx context.Context, key string, check func([]byte) error, build func(context.Context) ([]byte, error)) ([]byte, error) {
 	if c.dir == "" {
 		return build(ctx)
@@ -74,34 +86,32 @@ func (c *Cache) Get(ctx context.Context, key string, check func([]byte) error, b
 	}
 	path := filepath.Join(c.dir, key)
 	b, err := read(path, check)
-	if b != nil || err != nil {
-		return b, err
+	if b == nil && err == nil {
+		lock := flock.New(path + ".lock")
+		if _, err = lock.TryLockContext(ctx, poll); err != nil && ctx.Err() != nil {
+			return nil, fmt.Errorf("waiting for another process: %w", err)
+		} else if err == nil {
+			defer lock.Unlock() // the file stays: removing it would race with who waits for it
+			b, err = read(path, check)
+		}
 	}
-	lock := flock.New(path + ".lock")
-	if _, err := lock.TryLockContext(ctx, poll); err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("waiting for another process: %w", err)
-	} else if err != nil {
-		return nil, unkept(err)
+	if b != nil {
+		return b, nil
 	}
-	defer lock.Unlock() // the file stays: removing it would race with who waits for it
-	b, err = read(path, check)
-	if b != nil || err != nil {
-		return b, err
+	b, fault := build(ctx)
+	if fault != nil {
+		return nil, fault
 	}
-	if b, err = build(ctx); err != nil {
-		return nil, err
+	if err == nil {
+		err = atomicfile.Write(path, func(w io.Writer) error {
+			_, err := w.Write(b)
+			return err
+		})
 	}
-	if err := atomicfile.Write(path, func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	}); err != nil {
-		return nil, unkept(err)
+	if err != nil {
+		return b, &Unkept{err}
 	}
 	return b, nil
-}
-
-func unkept(err error) error {
-	return fmt.Errorf("the cache cannot keep a result (set %s to another folder, or to off): %w", Variable, err)
 }
 
 // read gives a file that passes its check; nil where there is none, or where it
@@ -112,13 +122,13 @@ func read(path string, check func([]byte) error) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the cache: %w", err)
+		return nil, err
 	}
 	if check(b) != nil || len(b) == 0 {
 		// Another process may have put a sound one here since; it is then made
 		// once more, which costs time only.
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("the cache: a damaged file cannot be removed: %w", err)
+			return nil, fmt.Errorf("a file that is damaged or too old cannot be removed: %w", err)
 		}
 		return nil, nil
 	}

@@ -67,6 +67,47 @@ func TestGet(t *testing.T) {
 	}
 }
 
+// TestUnkept: a folder that cannot be used costs nobody what can be made.
+func TestUnkept(t *testing.T) {
+	key := Key("x")
+	for name, spoil := range map[string]func(dir string) error{
+		"the folder is a file": func(dir string) error {
+			return errors.Join(os.Remove(dir), os.WriteFile(dir, nil, 0o600))
+		},
+		"no folder":            os.Remove,
+		"no lock":              func(dir string) error { return os.Mkdir(filepath.Join(dir, key+".lock"), 0o700) },
+		"an entry is no file":  func(dir string) error { return os.Mkdir(filepath.Join(dir, key), 0o700) },
+		"the folder lets read": func(dir string) error { return os.Chmod(dir, 0o500) },
+		"a stale entry must stay": func(dir string) error {
+			return errors.Join(os.WriteFile(filepath.Join(dir, key), []byte("damaged"), 0o600), os.Chmod(dir, 0o500))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "cache")
+			c, err := Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.Chmod(dir, 0o700) })
+			if st, err := os.Stat(dir); err == nil && st.Mode().Perm() == 0o500 && os.Getuid() == 0 {
+				t.Skip("root may write in any folder")
+			}
+			var unkept *Unkept
+			b, err := c.Get(context.Background(), key, check, func(context.Context) ([]byte, error) { return []byte("made anew"), nil })
+			if string(b) != "made anew" || !errors.As(err, &unkept) || !strings.Contains(err.Error(), Variable) {
+				t.Errorf("%q, %v", b, err)
+			}
+			broken := errors.New("broken")
+			if b, err := c.Get(context.Background(), key, check, func(context.Context) ([]byte, error) { return nil, broken }); b != nil || !errors.Is(err, broken) || errors.As(err, &unkept) {
+				t.Errorf("a failing build: %q, %v", b, err)
+			}
+		})
+	}
+}
+
 func TestWaiting(t *testing.T) {
 	c, err := Open(t.TempDir())
 	if err != nil {
