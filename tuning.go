@@ -342,6 +342,22 @@ func ReadTuningDir(dir string) (list []TunedKernel, faulty map[string]error, err
 	return list, faulty, nil
 }
 
+// CheckTuningDir says why WriteTuned could put no record into a folder, which is
+// made where there is none.
+func CheckTuningDir(dir string) error {
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = atomicfile.Check(filepath.Join(dir, "any"+tunedSuffix))
+	}
+	if at := (*fs.PathError)(nil); errors.As(err, &at) {
+		err = at.Err // where is said already
+	}
+	if err != nil {
+		return fmt.Errorf("no record of tuning can be kept in %s: %w", dir, err)
+	}
+	return nil
+}
+
 // WriteTuned puts a record into a folder, which is made where there is none: the
 // file appears whole or not at all, in the place of an earlier one.
 func WriteTuned(dir string, k TunedKernel) error {

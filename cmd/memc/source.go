@@ -18,6 +18,7 @@ import (
 	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/runtime"
 	"github.com/memc-lang/memc/runtime/artifact"
+	"github.com/memc-lang/memc/runtime/atomicfile"
 	"github.com/memc-lang/memc/runtime/cache"
 	"github.com/memc-lang/memc/runtime/regular"
 )
@@ -535,6 +536,12 @@ func writable(files ...string) error {
 		}
 		if st, err := os.Stat(filepath.Dir(file)); err != nil || !st.IsDir() {
 			return fmt.Errorf("%s cannot be written: there is no folder %s", file, filepath.Dir(file))
+		}
+		if err := atomicfile.Check(file); err != nil {
+			if at := (*fs.PathError)(nil); errors.As(err, &at) {
+				err = at.Err
+			}
+			return fmt.Errorf("%s cannot be written: %w", file, err)
 		}
 	}
 	return nil

@@ -15,19 +15,19 @@ import (
 )
 
 type tuneCmd struct {
-	Spec     string        `arg:"" optional:"" help:"A spec, an artifact (.memc), or a model folder; not needed by --list, which with one lists its kernels' records alone, and --prune."`
-	Set      []string      `sep:"none" placeholder:"K=V" help:"Set a parameter of the spec; the value is JSON. May be repeated."`
-	Config   string        `placeholder:"FILE" help:"A JSON object with values for the spec's parameters; other keys are ignored."`
-	Quantize string        `placeholder:"Q" help:"Store the weights of products as q8 or q4."`
-	Products string        `placeholder:"T" help:"Round the operands of products to bf16; f32 leaves them."`
-	Cache    string        `placeholder:"T" help:"Keep the keys and values of attention as f32, bf16, f16 or q8."`
-	Target   string        `placeholder:"T" help:"The target to tune; without it the fastest that this machine has."`
-	Threads  *int          `placeholder:"N" help:"Threads of a call; without it one for each processor."`
-	Tokens   int64         `default:"512" placeholder:"N" help:"Time calls of N tokens, and calls of one token behind them (${default})."`
-	Budget   time.Duration `default:"60s" help:"About how long to search (${default})."`
-	Out      string        `short:"o" placeholder:"FILE" help:"Write the records of this spec to a file too, to commit and give to --tuning."`
-	List     bool          `help:"List what was found on this machine and others that share the folder."`
-	Prune    bool          `help:"Remove records of other versions of memc, and damaged ones."`
+	Spec     string         `arg:"" optional:"" help:"A spec, an artifact (.memc), or a model folder; not needed by --list, which with one lists its kernels' records alone, and --prune."`
+	Set      []string       `sep:"none" placeholder:"K=V" help:"Set a parameter of the spec; the value is JSON. May be repeated."`
+	Config   string         `placeholder:"FILE" help:"A JSON object with values for the spec's parameters; other keys are ignored."`
+	Quantize string         `placeholder:"Q" help:"Store the weights of products as q8 or q4."`
+	Products string         `placeholder:"T" help:"Round the operands of products to bf16; f32 leaves them."`
+	Cache    string         `placeholder:"T" help:"Keep the keys and values of attention as f32, bf16, f16 or q8."`
+	Target   string         `placeholder:"T" help:"The target to tune; without it the fastest that this machine has."`
+	Threads  *int           `placeholder:"N" help:"Threads of a call; without it one for each processor."`
+	Tokens   *int64         `placeholder:"N" help:"Time calls of N tokens, and calls of one token behind them (512)."`
+	Budget   *time.Duration `placeholder:"TIME" help:"About how long to search (60s)."`
+	Out      string         `short:"o" placeholder:"FILE" help:"Write the records of this spec to a file too, to commit and give to --tuning."`
+	List     bool           `help:"List what was found on this machine and others that share the folder."`
+	Prune    bool           `help:"Remove records of other versions of memc, and damaged ones."`
 }
 
 // Help is what memc tune --help says beside its flags.
@@ -59,39 +59,17 @@ type tuneReport struct {
 }
 
 func (c *tuneCmd) Run(a *app) error {
-	kept, err := cache.Default()
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.List || c.Prune {
+		return c.records(a)
+	}
+	dir, known, err := c.places(a)
 	if err != nil {
 		return err
 	}
-	dir := memc.TuningDir(kept)
-	if c.Prune && c.Spec != "" {
-		return usage("--prune is about all records: it takes no spec")
-	}
-	if c.List && c.Prune {
-		return usage("--list and --prune are two commands")
-	}
-	if (c.List || c.Prune) && (c.Spec == "" && c.describes() || c.Threads != nil || c.Out != "") {
-		return usage("--list and --prune search nothing: they take no flags of a search")
-	}
-	if dir == "" && c.Out == "" {
-		return usage("the cache is off (%s), so that nothing that is found can be kept: give -o FILE", cache.Variable)
-	}
-	switch {
-	case c.Prune:
-		return c.prune(a, dir)
-	case c.List:
-		return c.list(a, dir)
-	case c.Spec == "":
-		return usage("memc tune needs a spec, or --list or --prune")
-	case c.Budget <= 0:
-		return usage("--budget %s: a search takes time", c.Budget)
-	case c.Tokens < 1 || c.Tokens > 1<<16:
-		return usage("--tokens %d: from 1 to %d can be timed", c.Tokens, 1<<16)
-	}
-	if samePath(c.Out, c.Spec) {
-		return usage("-o %s would replace what is tuned", c.Out)
-	}
-	t, err := c.tuner(a, dir)
+	t, err := c.tuner(a, dir, known)
 	if err != nil {
 		return err
 	}
@@ -113,19 +91,123 @@ func (c *tuneCmd) Run(a *app) error {
 	return err // where it was stopped, after what was finished
 }
 
+func (c *tuneCmd) check() error {
+	switch {
+	case c.List && c.Prune:
+		return usage("--list and --prune are two commands")
+	case c.Prune && c.Spec != "":
+		return usage("--prune is about all records: it takes no spec")
+	case (c.List || c.Prune) && c.searches():
+		return usage("--list and --prune search nothing: --tokens, --budget, --threads and -o have no effect on them")
+	case (c.List || c.Prune) && c.Spec == "" && c.describes():
+		return usage("--list and --prune search nothing: flags that say what a spec is compiled to need one, whose records --list shows")
+	case c.List || c.Prune:
+		return nil
+	case c.Spec == "":
+		return usage("memc tune needs a spec, or --list or --prune")
+	}
+	if c.Budget == nil {
+		d := time.Minute
+		c.Budget = &d
+	}
+	if c.Tokens == nil {
+		n := int64(512)
+		c.Tokens = &n
+	}
+	switch {
+	case *c.Budget <= 0:
+		return usage("--budget %s: a search takes time", c.Budget)
+	case *c.Tokens < 1 || *c.Tokens > 1<<16:
+		return usage("--tokens %d: from 1 to %d can be timed", *c.Tokens, 1<<16)
+	case samePath(c.Out, c.Spec):
+		return usage("-o %s would replace what is tuned", c.Out)
+	}
+	if err := checkThreads(c.Threads); err != nil {
+		return err
+	}
+	return c.aim()
+}
+
+// searches reports whether flags say how to search, or where to write what is found.
+func (c *tuneCmd) searches() bool {
+	return c.Tokens != nil || c.Budget != nil || c.Threads != nil || c.Out != ""
+}
+
 // describes reports whether flags say what is tuned.
 func (c *tuneCmd) describes() bool {
 	return len(c.Set) > 0 || c.Config != "" || c.Quantize != "" || c.Products != "" || c.Cache != "" || c.Target != ""
+}
+
+// places finds out, before anything is searched, that what will be found can be
+// written. dir is the folder of records, empty where nothing is kept, and known are
+// those in it.
+func (c *tuneCmd) places(a *app) (dir string, known []memc.TunedKernel, err error) {
+	if err := writable(c.Out); err != nil {
+		return "", nil, err
+	}
+	kept, err := cache.Default()
+	if err == nil {
+		dir = memc.TuningDir(kept)
+		if dir == "" && c.Out == "" {
+			return "", nil, usage("the cache is off (%s), so that nothing that is found can be kept: give -o FILE", cache.Variable)
+		}
+		if dir == "" {
+			return "", nil, nil
+		}
+		if known, _, err = memc.ReadTuningDir(dir); err == nil {
+			err = memc.CheckTuningDir(dir)
+		}
+	}
+	if err == nil {
+		return dir, known, nil
+	}
+	return "", known, c.unkept(a, err)
+}
+
+// unkept gives up keeping records where there is a file for them.
+func (c *tuneCmd) unkept(a *app, why error) error {
+	if c.Out == "" {
+		return fmt.Errorf("%w; with -o FILE what is found is written there", why)
+	}
+	fmt.Fprintf(a.err, "warning: what is found is written to %s alone: %v\n", c.Out, why)
+	return nil
+}
+
+// records lists or prunes what was found.
+func (c *tuneCmd) records(a *app) error {
+	kept, err := cache.Default()
+	if err != nil {
+		return err
+	}
+	dir := memc.TuningDir(kept)
+	if dir == "" {
+		return usage("the cache is off (%s), and the records of tuning with it", cache.Variable)
+	}
+	if c.Prune {
+		return c.prune(a, dir)
+	}
+	return c.list(a, dir)
 }
 
 func (c *tuneCmd) source() source {
 	return source{Spec: c.Spec, Set: c.Set, Config: c.Config, Quantize: c.Quantize, Products: c.Products, Cache: c.Cache, Tuning: "off"}
 }
 
-// kernels are the hashes of the spec's kernels, by which records know them.
-func (c *tuneCmd) kernels() (map[string]bool, error) {
+// aim chooses the target where no flag does, and refuses those that are not tuned.
+func (c *tuneCmd) aim() error {
 	if c.Target == "" {
 		c.Target = memc.HostTargets()[0]
+	}
+	if !memc.Processor(c.Target) {
+		return usage("--target %s: only code for processors is tuned: %s", c.Target, strings.Join(memc.Groups["cpu"], ", "))
+	}
+	return nil
+}
+
+// kernels are the hashes of the spec's kernels, by which records know them.
+func (c *tuneCmd) kernels() (map[string]bool, error) {
+	if err := c.aim(); err != nil {
+		return nil, err
 	}
 	s := c.source()
 	in, err := s.open()

@@ -68,7 +68,7 @@ func (t *tuner) keepPhases(times []phaseTime) {
 	for i := range t.phases {
 		t.phases[i] = nil
 		if need[2*i] {
-			t.phases[i] = append(t.phases[i], way{rows: t.cmd.Tokens, calls: 1})
+			t.phases[i] = append(t.phases[i], way{rows: *t.cmd.Tokens, calls: 1})
 		}
 		if need[2*i+1] {
 			t.phases[i] = append(t.phases[i], way{rows: 1, calls: fewDecodes})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/memc-lang/memc"
@@ -30,7 +29,8 @@ const leastGain = 0.02
 type tuner struct {
 	cmd      *tuneCmd
 	app      *app
-	dir      string
+	dir      string             // of records; empty: nothing is kept
+	known    []memc.TunedKernel // what was there
 	module   *ir.Module
 	options  memc.Options // with the target's own sizes
 	lowered  *ir.Module
@@ -71,18 +71,9 @@ type variant struct {
 
 func (t *tuner) close() { t.own.close() }
 
-func (c *tuneCmd) tuner(a *app, dir string) (*tuner, error) {
+func (c *tuneCmd) tuner(a *app, dir string, known []memc.TunedKernel) (*tuner, error) {
 	begin := time.Now()
 	s := c.source()
-	if err := checkThreads(c.Threads); err != nil {
-		return nil, err
-	}
-	if c.Target == "" {
-		c.Target = memc.HostTargets()[0]
-	}
-	if !memc.Processor(c.Target) {
-		return nil, usage("--target %s: only code for processors is tuned: %s", c.Target, strings.Join(memc.Groups["cpu"], ", "))
-	}
 	if err := errors.Join(memc.Runnable(c.Target), memc.Buildable(c.Target)); err != nil {
 		return nil, err
 	}
@@ -90,7 +81,7 @@ func (c *tuneCmd) tuner(a *app, dir string) (*tuner, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tuner{cmd: c, app: a, dir: dir, target: c.Target, in: in, options: in.options([]string{c.Target}), deadline: begin.Add(c.Budget),
+	t := &tuner{cmd: c, app: a, dir: dir, known: known, target: c.Target, in: in, options: in.options([]string{c.Target}), deadline: begin.Add(*c.Budget),
 		names: map[string]string{}, found: map[string][]variant{}, judged: map[string]bool{}, seen: map[string]float64{}}
 	if t.module, err = in.module(); err != nil {
 		return nil, err
@@ -99,7 +90,7 @@ func (c *tuneCmd) tuner(a *app, dir string) (*tuner, error) {
 		return nil, err
 	}
 	for range t.lowered.Entries {
-		t.phases = append(t.phases, []way{{rows: c.Tokens, calls: 1}, {rows: 1, calls: decodes}})
+		t.phases = append(t.phases, []way{{rows: *c.Tokens, calls: 1}, {rows: 1, calls: decodes}})
 	}
 	t.sets = memc.SizesToTry(c.Target)
 	if t.own, err = t.contestant(nil); err == nil {
@@ -257,11 +248,7 @@ func (t *tuner) find(text string, v variant) {
 // earlier times the best of what is recorded of this program's kernels. Where it is
 // better still, the record's other choices stand too, else none of them does.
 func (t *tuner) earlier() (known bool, err error) {
-	list, _, err := memc.ReadTuningDir(t.dir)
-	if err != nil {
-		return false, err
-	}
-	tuning, _ := memc.NewTuning(list)
+	tuning, _ := memc.NewTuning(t.known)
 	for _, text := range t.order {
 		known = known || len(tuning.Choices(t.target, text)) > 0
 	}
@@ -346,7 +333,8 @@ func (t *tuner) save() error {
 	}
 	for _, k := range t.records() {
 		if err := memc.WriteTuned(t.dir, k); err != nil {
-			return err
+			t.dir = ""
+			return t.cmd.unkept(t.app, err)
 		}
 	}
 	return nil

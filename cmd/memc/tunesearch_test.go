@@ -2,7 +2,10 @@ package main
 
 import (
 	"encoding/binary"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -79,6 +82,29 @@ func TestSampler(t *testing.T) {
 	var none *sampler
 	if none.pick(0, texts, none.depth(3), 0) != nil || none.again() != nil {
 		t.Error("without a sampler some launches are left out")
+	}
+}
+
+// TestSaveFails: a folder that stops taking records ends a search, unless a file
+// takes them, which is said once.
+func TestSaveFails(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for out, want := range map[string]int{"": 0, "spec.tuning": 1} {
+		var said strings.Builder
+		s := &tuner{cmd: &tuneCmd{Out: out}, app: &app{err: &said}, dir: file, target: "avx2", order: []string{"map\n"},
+			names: map[string]string{"map\n": "map0"}, seen: map[string]float64{"map\n": 1}, judged: map[string]bool{"map\n": true}}
+		if err := s.save(); (err == nil) != (out != "") {
+			t.Errorf("-o %q: %v", out, err)
+		}
+		if err := s.save(); out != "" && err != nil {
+			t.Errorf("-o %q, the second time: %v", out, err)
+		}
+		if n := strings.Count(said.String(), "warning: what is found is written to spec.tuning alone"); n != want {
+			t.Errorf("-o %q: %q", out, said.String())
+		}
 	}
 }
 
