@@ -54,7 +54,8 @@ type Options struct {
 	// Hybrids. "": as passes.Chosen says, and best for the target.
 	Hybrid string
 	// Tuning has tile sizes of single kernels, found on a machine: they change
-	// speed, never results. nil: the targets' own for all.
+	// speed, never results. A file (OpenTuning) without any for the program is an
+	// error. nil: the targets' own for all.
 	Tuning *Tuning
 	// Warn is told what was not done as asked and yet is no error; nil: nobody is.
 	Warn func(sentence string)
@@ -273,6 +274,9 @@ func CompileOptimised(ctx context.Context, m, opt *ir.Module, o Options) (*artif
 			return nil, errors.New("the interpreter multiplies what the spec says: operands are rounded by compiled targets alone")
 		}
 		a.Manifest.Products = operands.String()
+	}
+	if err := CheckTuning(opt, o); err != nil {
+		return nil, err
 	}
 	for _, name := range o.Targets {
 		t, err := compileTarget(ctx, opt, name, o)

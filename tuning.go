@@ -18,6 +18,7 @@ import (
 
 	"github.com/klauspost/cpuid/v2"
 
+	"github.com/memc-lang/memc/ir"
 	"github.com/memc-lang/memc/passes"
 	"github.com/memc-lang/memc/runtime/atomicfile"
 	"github.com/memc-lang/memc/runtime/cache"
@@ -158,6 +159,8 @@ var Machine = sync.OnceValue(func() string {
 // Tuning is a set of records. A nil Tuning has none.
 type Tuning struct {
 	kernels map[string]TunedKernel // by target and kernel
+	file    string                 // that they were read from, see OpenTuning; empty: none
+	all     []TunedKernel          // of the file, those of other machines too
 }
 
 // NewTuning gives the records that fit this machine and compiler; unfit is the
@@ -172,6 +175,59 @@ func NewTuning(list []TunedKernel) (t *Tuning, unfit int) {
 		t.kernels[k.Target+" "+k.Kernel] = k
 	}
 	return t, unfit
+}
+
+// OpenTuning reads a file that WriteTuningFile wrote, to compile programs with it
+// that it has records for: see CheckTuning.
+func OpenTuning(path string) (*Tuning, error) {
+	list, err := ReadTuningFile(path)
+	if err != nil {
+		return nil, err
+	}
+	t, _ := NewTuning(list)
+	t.file, t.all = path, list
+	return t, nil
+}
+
+// CheckTuning says why a file of tuning has no effect on a program, which m is
+// behind its passes: no record is for one of its kernels on one of the targets. A
+// file may serve several machines and versions of memc: where it has such records
+// for others alone, o.Warn is told. Tuning that is of no file passes.
+func CheckTuning(m *ir.Module, o Options) error {
+	t := o.Tuning
+	if t == nil || t.file == "" {
+		return nil
+	}
+	o.Tuning = nil // records know kernels by what they are without it
+	kernels := map[string]bool{}
+	for _, target := range o.Targets {
+		if target == "interp" {
+			continue
+		}
+		p, err := Lower(m, target, o)
+		if err != nil {
+			return err
+		}
+		for _, text := range p.Texts {
+			kernels[target+" "+HashKernel(text)] = true
+		}
+	}
+	unfit := false
+	for _, k := range t.all {
+		own := kernels[k.Target+" "+k.Kernel]
+		if own && k.fits() {
+			return nil
+		}
+		// Another version may have had other texts for the same kernels.
+		unfit = unfit || own || k.Compiler != Version && slices.Contains(o.Targets, k.Target)
+	}
+	if !unfit {
+		return fmt.Errorf("%s has no effect: none of its %d records is for a kernel of this program on %s (memc tune -o writes such)", t.file, len(t.all), strings.Join(o.Targets, ", "))
+	}
+	if o.Warn != nil {
+		o.Warn(fmt.Sprintf("%s is not used: none of its %d records is for a kernel of this program on this machine (%s) with memc %s", t.file, len(t.all), Machine(), Version))
+	}
+	return nil
 }
 
 // HashKernel gives what a record names a kernel by; text is one of passes.Program.Texts.
@@ -230,7 +286,7 @@ func (t *Tuning) without(target, text string) (next *Tuning, what string) {
 	if text != "" && len(k.Choices) == 0 {
 		return t, ""
 	}
-	next = &Tuning{kernels: maps.Clone(t.kernels)}
+	next = &Tuning{kernels: maps.Clone(t.kernels), file: t.file, all: t.all}
 	for key, k := range t.kernels {
 		if len(k.Choices) > 0 && k.Target == target && (text == "" || key == at) {
 			k.Choices = k.Choices[1:]
@@ -258,9 +314,13 @@ func (t *Tuning) chooser(target string) func(text string) passes.Tiling {
 	}
 }
 
-// id names the choices for some targets, in a cache's keys.
+// id names the choices for some targets, in a cache's keys, and of a file what
+// CheckTuning goes by.
 func (t *Tuning) id(targets []string) string {
 	var parts []string
+	if t != nil && t.file != "" {
+		parts = []string{t.file, Machine(), fmt.Sprint(t.all)}
+	}
 	for _, target := range targets {
 		if !t.uses(target) {
 			continue

@@ -277,6 +277,68 @@ func TestTuningUsed(t *testing.T) {
 	}
 }
 
+// TestTuningFile: a file without a record for the program is refused, one whose
+// records are of other machines or versions is said not to be used, each time.
+func TestTuningFile(t *testing.T) {
+	o := memc.Options{Targets: []string{"interp", "sm_80"}, Set: map[string]json.RawMessage{"K": json.RawMessage("64"), "N": json.RawMessage("256")}}
+	const spec = "specs/bench/contract.spec"
+	m, err := memc.Load(spec, o)
+	if err == nil {
+		m, err = memc.Optimise(m, false, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := memc.Lower(m, "sm_80", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := record("another", memc.Sizes{Rows: 64})
+	other.Target = "sm_80"
+	fits := record(own.Texts[0], memc.Sizes{Rows: 64})
+	fits.Target = "sm_80"
+	elsewhere, before, target := fits, other, fits
+	elsewhere.Machine = "another"
+	before.Compiler = "0.0.0"
+	target.Target = "sm_90a"
+	kept, err := cache.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name          string
+		records       []memc.TunedKernel
+		warned, error string
+	}{
+		{"nothing", nil, "", "none of its 0 records"},
+		{"another kernel", []memc.TunedKernel{other}, "", "none of its 1 records"},
+		{"another target", []memc.TunedKernel{other, target}, "", "on interp, sm_80"},
+		{"its own", []memc.TunedKernel{elsewhere, other, fits}, "", ""},
+		{"another machine", []memc.TunedKernel{elsewhere, other}, "is not used: none of its 2 records", ""},
+		{"another version", []memc.TunedKernel{before}, "is not used: none of its 1 records", ""},
+	} {
+		file := filepath.Join(t.TempDir(), "spec.tuning")
+		if err := memc.WriteTuningFile(file, c.records); err != nil {
+			t.Fatal(err)
+		}
+		p := o
+		if p.Tuning, err = memc.OpenTuning(file); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second time from the cache
+			warned := ""
+			p.Warn = func(s string) { warned += s }
+			_, _, err := memc.CompileCached(t.Context(), kept, spec, p)
+			if (err == nil) != (c.error == "") || err != nil && !(strings.Contains(err.Error(), c.error) && strings.Contains(err.Error(), file)) {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			if (warned == "") != (c.warned == "") || !strings.Contains(warned, c.warned) {
+				t.Errorf("%s: warned %q", c.name, warned)
+			}
+		}
+	}
+}
+
 // TestTuningServesDeeper: the kernels of a model are those of one with fewer layers,
 // so that what is found for these serves it.
 func TestTuningServesDeeper(t *testing.T) {

@@ -190,9 +190,15 @@ func (c *dumpCmd) kept(in *input, target string) (section, bool) {
 
 // low gives a text below the graph.
 func (c *dumpCmd) low(a *app, m *ir.Module, target string, in *input) (section, error) {
+	if err := in.portable(); err != nil {
+		return section{}, err
+	}
 	o := in.options([]string{target})
-	o.NoFuse = c.NoFuse
+	o.NoFuse, o.Warn = c.NoFuse, a.warn
 	m, err := memc.Optimise(m, false, nil)
+	if err == nil {
+		err = memc.CheckTuning(m, o)
+	}
 	if err != nil {
 		return section{}, err
 	}

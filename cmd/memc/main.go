@@ -86,6 +86,9 @@ func (a *app) standardInput(most int64) ([]byte, error) {
 	}
 }
 
+// warn says what is no error and yet not as it was asked for.
+func (a *app) warn(sentence string) { fmt.Fprintf(a.err, "warning: %s\n", sentence) }
+
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // exited ends parsing where help was asked for.

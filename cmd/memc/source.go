@@ -65,8 +65,8 @@ type input struct {
 	cache       string
 	slab        int
 	tuning      *memc.Tuning
-	tunes       bool   // what was found on this machine is used too
-	unfit       string // why the tuning that was asked for is not used
+	asked       string // --tuning
+	tunes       bool   // what was found on this machine is used
 	artifact    *artifact.Artifact
 	folder      string // the model folder, where it is one
 }
@@ -81,9 +81,10 @@ func (in *input) name() string {
 
 // open finds out what the source is and reads its parameters.
 func (s *source) open() (*input, error) {
-	in := &input{quantize: s.Quantize, cache: s.Cache, products: s.Products, hybrid: s.Hybrid, tunes: s.Tuning == ""}
+	in := &input{quantize: s.Quantize, cache: s.Cache, products: s.Products, hybrid: s.Hybrid, asked: s.Tuning, tunes: s.Tuning == ""}
 	if s.Tuning != "" && s.Tuning != "off" {
-		if err := in.readTuning(s.Tuning); err != nil {
+		var err error
+		if in.tuning, err = memc.OpenTuning(s.Tuning); err != nil {
 			return nil, err
 		}
 	}
@@ -346,10 +347,22 @@ func (s *source) program(a *app, e engine) (*program, error) {
 	return p, nil
 }
 
-// compile compiles the input, or takes what was compiled before. It is the same on
-// all machines: what was tuned on this one is not used.
-func (in *input) compile(a *app, targets []string) (*artifact.Artifact, error) {
+// portable makes what becomes of the input the same on all machines: what was tuned on
+// this one is not used, and need not be turned off.
+func (in *input) portable() error {
+	if in.asked == "off" {
+		return usage("--tuning off has no effect: this command uses nothing that was tuned on this machine, and gives the same on all")
+	}
 	in.tunes = false
+	return nil
+}
+
+// compile compiles the input, or takes what was compiled before; the same on all
+// machines.
+func (in *input) compile(a *app, targets []string) (*artifact.Artifact, error) {
+	if err := in.portable(); err != nil {
+		return nil, err
+	}
 	art, _, err := in.compileTimed(a, targets)
 	return art, err
 }
@@ -361,17 +374,13 @@ func (in *input) compileTimed(a *app, targets []string) (*artifact.Artifact, flo
 			return nil, 0, err
 		}
 	}
-	if slices.Equal(targets, []string{"interp"}) && (in.slab != 0 || in.hybrid != "") {
-		return nil, 0, usage("--slab and --hybrid are about compiled code, and interp runs the graph")
+	if slices.Equal(targets, []string{"interp"}) && (in.slab != 0 || in.hybrid != "" || in.asked != "") {
+		return nil, 0, usage("--slab, --hybrid and --tuning are about compiled code, and interp runs the graph")
 	}
-	warn := func(s string) { fmt.Fprintf(a.err, "warning: %s\n", s) }
-	if in.unfit != "" {
-		warn(in.unfit)
-	}
-	kept := in.kept(warn)
+	kept := in.kept(a)
 	if in.artifact == nil {
 		o := in.options(targets)
-		o.Warn = warn
+		o.Warn = a.warn
 		return memc.CompileCached(a.ctx, kept, in.spec, o)
 	}
 	begin := time.Now()
@@ -380,18 +389,18 @@ func (in *input) compileTimed(a *app, targets []string) (*artifact.Artifact, flo
 		return nil, 0, err
 	}
 	o := in.options(targets)
-	o.Warn = warn
+	o.Warn = a.warn
 	art, err := memc.CompileModule(a.ctx, m, o)
 	return art, time.Since(begin).Seconds(), err
 }
 
 // kept opens the cache and reads the records of tuning in it, where they are used.
 // Where that cannot be done a warning says so, and nothing is kept.
-func (in *input) kept(warn func(string)) *cache.Cache {
+func (in *input) kept(a *app) *cache.Cache {
 	kept, err := cache.Default()
 	if err != nil {
 		if in.artifact == nil { // which is not cached anyway
-			warn(fmt.Sprintf("the result is not cached: %v", err))
+			a.warn(fmt.Sprintf("the result is not cached: %v", err))
 		}
 		return &cache.Cache{}
 	}
@@ -400,27 +409,14 @@ func (in *input) kept(warn func(string)) *cache.Cache {
 	}
 	list, faulty, err := memc.ReadTuningDir(memc.TuningDir(kept))
 	if err != nil {
-		warn(fmt.Sprintf("the result is not cached and no record of tuning is used: %v", err))
+		a.warn(fmt.Sprintf("the result is not cached and no record of tuning is used: %v", err))
 		return &cache.Cache{}
 	}
 	for _, name := range slices.Sorted(maps.Keys(faulty)) {
-		warn(fmt.Sprintf("%v; memc tune --prune removes it", faulty[name]))
+		a.warn(fmt.Sprintf("%v; memc tune --prune removes it", faulty[name]))
 	}
 	in.tuning, _ = memc.NewTuning(list)
 	return kept
-}
-
-// readTuning reads a file of tuning. Records of other machines are not used.
-func (in *input) readTuning(file string) error {
-	list, err := memc.ReadTuningFile(file)
-	if err != nil {
-		return err
-	}
-	var unfit int
-	if in.tuning, unfit = memc.NewTuning(list); unfit > 0 && unfit == len(list) {
-		in.unfit = fmt.Sprintf("%s is not used: none of its %d records is for this machine (%s) and memc %s", file, unfit, memc.Machine(), memc.Version)
-	}
-	return nil
 }
 
 // fits says which flag has no weights to read or draw.

@@ -169,7 +169,7 @@ func (c *tuneCmd) unkept(a *app, why error) error {
 	if c.Out == "" {
 		return fmt.Errorf("%w; with -o FILE what is found is written there", why)
 	}
-	fmt.Fprintf(a.err, "warning: what is found is written to %s alone: %v\n", c.Out, why)
+	a.warn(fmt.Sprintf("what is found is written to %s alone: %v", c.Out, why))
 	return nil
 }
 
