@@ -3,6 +3,7 @@ package memc_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 	"testing"
@@ -98,12 +99,15 @@ func TestStorageHasEffect(t *testing.T) {
 		{"specs/bench/attend.spec", "no weight can be stored as q8", memc.Options{Quantize: "q8"}},
 		{"specs/bench/contract.spec", "there is no attention", memc.Options{Cache: "q8"}},
 		{"specs/bench/contract.spec", "there are q8, q4", memc.Options{Quantize: "q5"}},
+		{"specs/bench/contract.spec", "stored as q8 are already", memc.Options{Quantize: "q8", Set: map[string]json.RawMessage{"weights": json.RawMessage(`"q8"`)}}},
 		{"specs/bench/attend.spec", "there are f32, bf16, f16, q8", memc.Options{Cache: "q4"}},
 	} {
-		c.o.Set = params("heads", "kv_heads", "head_dim")
+		set := params("heads", "kv_heads", "head_dim")
 		if strings.Contains(c.spec, "contract") {
-			c.o.Set = params("K", "N")
+			set = params("K", "N")
 		}
+		maps.Copy(set, c.o.Set)
+		c.o.Set = set
 		_, err := memc.Load(c.spec, c.o)
 		if err == nil || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s with %q and %q: %v, want an error with %q", c.spec, c.o.Quantize, c.o.Cache, err, c.text)

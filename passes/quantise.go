@@ -34,19 +34,22 @@ func Quantise(entries, done []*ir.Graph, to elem.Type) ([]*ir.Graph, error) {
 			}
 		})
 	}
-	found := false
+	found, changed := false, false
 	out := rewritten(entries, func(b *ir.Builder, n *ir.Node, _ []*ir.Node) *ir.Node {
 		name := n.Attr.Name
 		if n.Op.Name != "weight" || !products[name] || others[name] {
 			return nil
 		}
-		found = true
+		found, changed = true, changed || n.Type.Elem != to
 		attr := n.Attr
 		attr.Elem = to
 		return b.Must("weight", attr)
 	})
 	if !found {
 		return nil, fmt.Errorf("no weight can be stored as %s: none of two dimensions is read by products alone, along its last dimension", to)
+	}
+	if !changed {
+		return nil, fmt.Errorf("all weights that can be stored as %s are already: nothing would change", to)
 	}
 	return out, nil
 }
