@@ -18,7 +18,7 @@ type benchCmd struct {
 	Tokens *int64 `placeholder:"N" help:"Time a call of N tokens (1024, unless --decode is given alone)."`
 	Decode *int64 `placeholder:"N" help:"Time N calls of one token each, after the N of --tokens."`
 	At     int64  `placeholder:"N" help:"Begin at this position of a stream without reading the rows before it; what it keeps of them is drawn."`
-	Check  *int64 `placeholder:"N" help:"How many rows to compare with the interpreter before timing; without it what about a second affords."`
+	Check  *int64 `placeholder:"N" help:"How many rows to compare with the interpreter before timing; without it what about a second affords, or none where the interpreter cannot hold the weights: the report says so."`
 	Batch  *int   `placeholder:"N" help:"Time N streams at once, each with its own state and the same calls."`
 	Repeat *int   `placeholder:"N" help:"How often to repeat; without it until a second has gone by, seven times at least."`
 }
@@ -125,6 +125,9 @@ func (c *benchCmd) Run(a *app) error {
 	}
 	if c.Check != nil && p.Target() == "interp" {
 		return usage("--check %d: the interpreter is what others are compared with", *c.Check)
+	}
+	if why := tooLarge(p.Params()); c.Check != nil && why != "" { // who asks for a check gets no figures without
+		return usage("--check %d: %s, and is given %s at most; check a smaller program (--set), or leave --check out for figures that are not checked", *c.Check, why, size(8*checkWeights))
 	}
 	if err := c.weights.fits(p); err != nil {
 		return err

@@ -50,16 +50,7 @@ func (c *checked) String() string {
 // something else, and is not worth timing.
 func (b *bench) compare(from weights, rows *int64) (*checked, error) {
 	c := &checked{Limit: errorF32}
-	total := 0
-	for _, p := range b.p.Params() {
-		n := 1
-		for _, d := range p.Shape {
-			n *= d
-		}
-		total += n
-	}
-	if total > checkWeights {
-		c.Why = fmt.Sprintf("the interpreter would need %s for the weights", size(int64(total)*8))
+	if c.Why = tooLarge(b.p.Params()); c.Why != "" {
 		return c, nil
 	}
 	if narrow(b.graph) || b.p.Artifact().Manifest.Products != "" {
@@ -106,6 +97,22 @@ func (b *bench) compare(from weights, rows *int64) (*checked, error) {
 		c.Calls++
 	}
 	return c, nil
+}
+
+// tooLarge says why a program with these weights is not compared; empty where it is.
+func tooLarge(params []runtime.Param) string {
+	total := 0
+	for _, p := range params {
+		n := 1
+		for _, d := range p.Shape {
+			n *= d
+		}
+		total += n
+	}
+	if total <= checkWeights {
+		return ""
+	}
+	return fmt.Sprintf("the interpreter would need %s for the weights", size(int64(total)*8))
 }
 
 // difference feeds both streams a piece and compares what they make of it.

@@ -67,3 +67,16 @@ func TestCompare(t *testing.T) {
 		t.Errorf("with other weights: %v", err)
 	}
 }
+
+// TestTooLarge: what the interpreter cannot hold is not compared, and that is said.
+func TestTooLarge(t *testing.T) {
+	many := []runtime.Param{{Shape: []int{1 << 15, 1 << 15}}}
+	if why := tooLarge(many); why != "" {
+		t.Errorf("2^30 weights: %s", why)
+	}
+	many = append(many, runtime.Param{Shape: []int{1}})
+	c := checked{Why: tooLarge(many)}
+	if got := c.String(); got != "not checked: the interpreter would need 8589.9 MB for the weights" {
+		t.Errorf("one more: %q", got)
+	}
+}
