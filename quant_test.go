@@ -25,6 +25,7 @@ var storages = []storage{
 	{memc.Options{Quantize: "q8"}, 0.05},
 	{memc.Options{Quantize: "q4"}, 0.6},
 	{memc.Options{Cache: "bf16"}, 0.01},
+	{memc.Options{Cache: "f16"}, 0.001},
 	{memc.Options{Cache: "q8"}, 0.02},
 	{memc.Options{Quantize: "q8", Cache: "q8"}, 0.05},
 }
