@@ -22,6 +22,7 @@ type Checkpoint struct {
 	Tensors map[string]Tensor
 	Names   []string          // in the order of the files and of their bytes
 	Meta    map[string]string // __metadata__ of a single file
+	Files   []string          // the paths of all that was read
 
 	regions []*memory.Region
 }
@@ -59,7 +60,7 @@ func openFile(path string) (c *Checkpoint, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c = &Checkpoint{regions: []*memory.Region{r}}
+	c = &Checkpoint{Files: []string{path}, regions: []*memory.Region{r}}
 	if err := guard(func() error {
 		c.Tensors, c.Names, c.Meta, err = Decode(r.Bytes())
 		return err
@@ -101,7 +102,7 @@ func openIndex(path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	c := &Checkpoint{Tensors: map[string]Tensor{}}
+	c := &Checkpoint{Tensors: map[string]Tensor{}, Files: []string{path}}
 	shards := make([]string, 0, len(files))
 	for f := range files {
 		shards = append(shards, f)
@@ -114,6 +115,7 @@ func openIndex(path string) (*Checkpoint, error) {
 			return nil, err
 		}
 		c.regions = append(c.regions, part.regions...)
+		c.Files = append(c.Files, part.Files...)
 		for _, name := range files[shard] {
 			t, ok := part.Tensors[name]
 			if !ok {

@@ -15,6 +15,9 @@ import (
 // maxHeader is the longest header that readers of the format accept, in bytes.
 const maxHeader = 100_000_000
 
+// metadata is the key of the header that is no tensor's.
+const metadata = "__metadata__"
+
 // maxDims is more dimensions than any tensor has.
 const maxDims = 32
 
@@ -67,7 +70,7 @@ func (h *header) read() error {
 		if err != nil {
 			return err
 		}
-		if name == "__metadata__" {
+		if name == metadata {
 			err = h.metadata()
 		} else {
 			err = h.entry(name)
