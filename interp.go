@@ -76,9 +76,13 @@ func paramsOf(m *ir.Module) ([]runtime.Param, error) {
 			for _, d := range n.Type.Dims {
 				p.Shape = append(p.Shape, d.Size)
 			}
-			if q, ok := byName[p.Name]; ok && (!slices.Equal(p.Shape, q.Shape) || p.Init != q.Init) {
-				return nil, fmt.Errorf("two entries differ in how they see the tensor %s", p.Name)
+			if q, ok := byName[p.Name]; ok {
+				if !slices.Equal(p.Shape, q.Shape) || p.Init != q.Init {
+					return nil, fmt.Errorf("two entries differ in how they see the tensor %s", p.Name)
+				}
+				p.Stored = q.Stored
 			}
+			p.Store(n.Type.Elem)
 			byName[p.Name] = p
 		}
 	}
@@ -142,7 +146,11 @@ func weightsOf(w *runtime.Weights) ir.Weights {
 		if t := known[key]; t != nil {
 			return t, nil
 		}
-		v, err := w.Float32(n.Attr.Name)
+		read := func() ([]float32, error) { return w.Float32(n.Attr.Name) }
+		if n.Type.Elem.Quantised() {
+			read = func() ([]float32, error) { return w.Quantised(n.Attr.Name, n.Type.Elem) }
+		}
+		v, err := read()
 		if err != nil {
 			return nil, err
 		}
@@ -153,12 +161,9 @@ func weightsOf(w *runtime.Weights) ir.Weights {
 		for i, x := range v {
 			t.Data[i] = float64(x)
 		}
-		if t.Elem.Quantised() {
-			if i := slices.IndexFunc(v, func(x float32) bool { return !elem.Quantisable(x) }); i >= 0 {
-				return nil, fmt.Errorf("the tensor %s holds %v, which cannot be stored as %s", n.Attr.Name, v[i], t.Elem)
-			}
+		if !t.Elem.Quantised() { // whose codes may be a file's: made again, they could be others
+			t.Data = ir.RoundRows(t.Elem, t.Data, t.Dims)
 		}
-		t.Data = ir.RoundRows(t.Elem, t.Data, t.Dims)
 		known[key] = t
 		return t, nil
 	}

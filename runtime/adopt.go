@@ -35,7 +35,7 @@ func (p *Program) AdoptWeights(w *Weights) (*Weights, error) {
 			k.place[i] = at
 		}
 	}
-	return &Weights{program: p, params: w.params, file: w.file, seed: w.seed, packed: k, id: w.id}, nil
+	return &Weights{program: p, params: w.params, file: w.file, coded: w.coded, seed: w.seed, packed: k, id: w.id}, nil
 }
 
 // layoutKey is all that the bytes of a weight or table follow from; empty for

@@ -99,15 +99,23 @@ func paramsOf(p *plan.Plan) ([]Param, error) {
 		if !b.Elem.Float() {
 			return nil, fmt.Errorf("the weight %s holds %s: weights are floating", b.Tensor, b.Elem)
 		}
-		params = append(params, Param{b.Tensor, b.Shape, b.Init})
+		params = append(params, Param{Name: b.Tensor, Shape: b.Shape, Init: b.Init, Stored: []plan.Elem{b.Elem}})
 	}
 	slices.SortStableFunc(params, func(a, b Param) int { return cmp.Compare(a.Name, b.Name) })
-	for i := 1; i < len(params); i++ {
-		if a, b := params[i-1], params[i]; a.Name == b.Name && (!slices.Equal(a.Shape, b.Shape) || a.Init != b.Init) {
+	out := params[:0]
+	for _, p := range params {
+		last := len(out) - 1
+		if last < 0 || out[last].Name != p.Name {
+			out = append(out, p)
+			continue
+		}
+		a := &out[last]
+		if !slices.Equal(a.Shape, p.Shape) || a.Init != p.Init {
 			return nil, fmt.Errorf("two weights differ in how they see the tensor %s", a.Name)
 		}
+		a.Store(p.Stored[0])
 	}
-	return slices.CompactFunc(params, func(a, b Param) bool { return a.Name == b.Name }), nil
+	return out, nil
 }
 
 // entriesOf describes the plan's entry points to callers.

@@ -51,41 +51,44 @@ func packPlan(p *plan.Plan, w *Weights) (*packed, error) {
 		case plan.Table:
 			copy(k.buffer(p, i), b.Data)
 		case plan.Weight:
-			read, err := w.reader(params[b.Tensor], b.Elem != plan.F32)
+			j := job{layout: weightLayout(b), to: k.buffer(p, i), elem: b.Elem}
+			if b.Elem.Quantised() {
+				j.codes, err = w.coder(params[b.Tensor], b.Elem, j.layout.cols)
+			} else {
+				j.read, err = w.reader(params[b.Tensor], b.Elem != plan.F32)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("the tensor %s: %w", b.Tensor, err)
 			}
-			l := weightLayout(b)
-			for g := range l.groups() {
-				jobs = append(jobs, job{b.Tensor, read, l, g, k.buffer(p, i), b.Elem})
+			for j.group = range j.layout.groups() {
+				jobs = append(jobs, j)
 			}
 		}
 	}
-	return k, w.run(jobs)
+	return k, w.each(len(jobs), func(s *scratch, i int) error { return jobs[i].do(s) })
 }
 
 // job converts and places one group of one weight.
 type job struct {
-	tensor string
 	read   func(dst []float32, from int)
+	codes  *coder // instead, where codes are placed
 	layout layout
 	group  int
 	to     []byte
 	elem   plan.Elem
 }
 
-// run does the jobs on all processors.
-func (w *Weights) run(jobs []job) error {
+// each does n things on all processors, guarded, until one fails.
+func (w *Weights) each(n int, do func(s *scratch, i int) error) error {
 	var next atomic.Int64
 	var group sync.WaitGroup
-	errs := make([]error, goruntime.GOMAXPROCS(0))
+	errs := make([]error, min(n, goruntime.GOMAXPROCS(0)))
 	for i := range errs {
 		group.Go(func() {
 			errs[i] = w.guard(func() error {
-				var f []float32
-				var b []byte
-				for j := next.Add(1) - 1; j < int64(len(jobs)); j = next.Add(1) - 1 {
-					if err := jobs[j].do(&f, &b); err != nil {
+				var s scratch
+				for j := next.Add(1) - 1; j < int64(n); j = next.Add(1) - 1 {
+					if err := do(&s, int(j)); err != nil {
 						return err
 					}
 				}
@@ -97,26 +100,23 @@ func (w *Weights) run(jobs []job) error {
 	return errors.Join(errs...)
 }
 
-func (j *job) do(f *[]float32, b *[]byte) error {
+func (j *job) do(s *scratch) error {
+	if j.elem.Quantised() {
+		return j.quantise(s)
+	}
 	from, rows, off := j.layout.piece(j.group)
 	n := rows * j.layout.cols
-	if cap(*f) < n {
-		*f, *b = make([]float32, n), make([]byte, 4*n)
-	}
 	if j.layout.panel == 0 && j.elem == plan.F32 {
 		j.read(values[float32](j.to[off:][:4*n]), from)
 		return nil
 	}
-	v := (*f)[:n]
+	v := take(&s.floats, n)
 	j.read(v, from)
-	if j.elem.Quantised() {
-		return j.quantise(v)
-	}
 	if j.layout.panel == 0 {
 		narrow(j.to[off:], v, j.elem)
 		return nil
 	}
-	bytes := (*b)[:n*j.layout.size]
+	bytes := take(&s.bytes, n*j.layout.size)
 	narrow(bytes, v, j.elem)
 	j.layout.put(j.to, bytes, j.group)
 	return nil

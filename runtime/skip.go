@@ -246,11 +246,11 @@ func (c *course) draw(m hand, i int, rows int64, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	j := job{tensor: b.Name, read: drawReader(seed, b.Name, plan.Init{Kind: "normal", Scale: 1}), layout: layoutOf(b.Elem, dims, b.Panel), to: make([]byte, size), elem: b.Elem}
-	var f []float32
-	var raw []byte
+	j := job{read: drawReader(seed, b.Name, plan.Init{Kind: "normal", Scale: 1}), layout: layoutOf(b.Elem, dims, b.Panel), to: make([]byte, size), elem: b.Elem}
+	j.codes = &coder{tensor: b.Name, elem: b.Elem, ks: j.layout.cols, read: j.read}
+	var piece scratch
 	for ; j.group < j.layout.groups(); j.group++ {
-		if err := j.do(&f, &raw); err != nil {
+		if err := j.do(&piece); err != nil {
 			return err
 		}
 	}

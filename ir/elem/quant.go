@@ -117,6 +117,9 @@ func (t Type) Scale(largest float32) float32 {
 	return math.Float32frombits((b + 0xffff) &^ 0xffff)
 }
 
+// MostScale is the largest scale that Quantisable values have.
+func (t Type) MostScale() float32 { return t.Scale(mostQuantisable) }
+
 // Code is the whole number that stands for x under a scale.
 func (t Type) Code(x, scale float32) int8 {
 	if !(scale > 0) {
@@ -132,7 +135,9 @@ const whole = 3 << 22
 
 // Quantisable reports whether a weight can be stored as codes: it is finite, and
 // of a size that leaves room for what is computed on the way to it.
-func Quantisable(x float32) bool { return x >= -1e30 && x <= 1e30 }
+func Quantisable(x float32) bool { return x >= -mostQuantisable && x <= mostQuantisable }
+
+const mostQuantisable = 1e30
 
 // Largest is the largest magnitude of a group, NaN where one of its values is.
 func Largest(group []float32) float32 {

@@ -34,6 +34,9 @@ const (
 // Quantisable reports whether a weight may hold x where it is stored as Q8 or Q4.
 func Quantisable(x float32) bool { return elem.Quantisable(x) }
 
+// ScaleBytes is the number of bytes of a scale of Q8 and Q4.
+const ScaleBytes = elem.ScaleBytes
+
 // Class says who owns a buffer's memory and how long it lives.
 type Class uint8
 
