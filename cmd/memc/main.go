@@ -27,19 +27,20 @@ import (
 type commands struct {
 	JSON bool `name:"json" help:"Print one JSON object instead of text."`
 
-	Compile compileCmd `cmd:"" help:"Compile a spec to an artifact."`
-	Exec    execCmd    `cmd:"" help:"Run one entry point on tensors from a file."`
-	Dump    dumpCmd    `cmd:"" help:"Show any level of a program, after any pass."`
-	Opt     optCmd     `cmd:"" help:"Run passes on a graph that memc dump printed."`
-	Run     runCmd     `cmd:"" help:"Stream a text through a model."`
-	Eval    evalCmd    `cmd:"" help:"Give a trained model a task with a right answer."`
-	Bench   benchCmd   `cmd:"" help:"Time a program."`
-	Tune    tuneCmd    `cmd:"" help:"Find the tile sizes that are best on this machine."`
-	Gen     genCmd     `cmd:"" help:"Write a Go package that runs a spec."`
-	Targets targetsCmd `cmd:"" help:"What this machine can run, and what is missing to run more."`
-	Passes  passesCmd  `cmd:"" help:"The passes, in the order in which they run."`
-	Fmt     fmtCmd     `cmd:"" help:"Give specs the one layout."`
-	Version versionCmd `cmd:"" help:"The version."`
+	Compile  compileCmd  `cmd:"" help:"Compile a spec to an artifact."`
+	Exec     execCmd     `cmd:"" help:"Run one entry point on tensors from a file."`
+	Dump     dumpCmd     `cmd:"" help:"Show any level of a program, after any pass."`
+	Opt      optCmd      `cmd:"" help:"Run passes on a graph that memc dump printed."`
+	Run      runCmd      `cmd:"" help:"Stream a text through a model."`
+	Eval     evalCmd     `cmd:"" help:"Give a trained model a task with a right answer."`
+	Bench    benchCmd    `cmd:"" help:"Time a program."`
+	Tune     tuneCmd     `cmd:"" help:"Find the tile sizes that are best on this machine."`
+	Quantize quantizeCmd `cmd:"" help:"Write a model's weights as q8 or q4 into a file."`
+	Gen      genCmd      `cmd:"" help:"Write a Go package that runs a spec."`
+	Targets  targetsCmd  `cmd:"" help:"What this machine can run, and what is missing to run more."`
+	Passes   passesCmd   `cmd:"" help:"The passes, in the order in which they run."`
+	Fmt      fmtCmd      `cmd:"" help:"Give specs the one layout."`
+	Version  versionCmd  `cmd:"" help:"The version."`
 }
 
 // Exit codes. Everything else a command returns is exitInput.
