@@ -93,6 +93,22 @@ func TestCodedWeights(t *testing.T) {
 				if !bytes.Equal(x.buffer(lies, 0), y.buffer(lies, 0)) {
 					t.Errorf("%s in panels of %d: the file's codes lie otherwise than those that loading makes", what, panel)
 				}
+				want, err := a.Quantised("w", e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, v := range want[:len(want)*max(min(3-len(shape), 1), 0)] { // of one matrix
+					ks := shape[len(shape)-1]
+					code, scale, shift := e.Place(int64(i/ks), int64(i%ks), int64(ks), panel)
+					m := y.buffer(lies, 0)
+					c := float32(int8(m[code]))
+					if e == plan.Q4 {
+						c = float32(binary.LittleEndian.Uint32(m[code:])>>shift&15) - 8
+					}
+					if got := c * fromBrain(binary.LittleEndian.Uint16(m[scale:])); got != v {
+						t.Fatalf("%s in panels of %d: element %d is %v, want %v", what, panel, i, got, v)
+					}
+				}
 			}
 			want, err := a.Quantised("w", e)
 			if err != nil {
