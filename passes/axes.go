@@ -67,7 +67,7 @@ const fewestCols = 32
 func (t Tiling) columns(of, k int) int {
 	panel := max(t.Panel, fewestCols)
 	if k > mostTile/panel {
-		return max(1, mostOperand/k) // slow, but one tile
+		return min(of, max(1, mostOperand/k)) // slow, but one tile
 	}
 	return min(of, max(panel, min(t.Cols, mostOperand/max(1, k))/panel*panel))
 }
