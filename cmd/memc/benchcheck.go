@@ -131,11 +131,20 @@ func (b *bench) difference(c *checked, got, want *runtime.Session, in []runtime.
 			return fmt.Errorf("the output %s: %w", p.Name, err)
 		}
 		c.Error = max(c.Error, e)
+		if math.IsNaN(e) && !numbers(y[i]) {
+			return fmt.Errorf("the output %s of rows %d and following holds what is no number, in the interpreter too: the program diverges with these weights and inputs, which --set, --seed and --weights change. There is nothing to time", p.Name, c.Rows)
+		}
 		if !(e <= c.Limit) {
 			return fmt.Errorf("the output %s of rows %d and following is not what the interpreter makes of them: the error is %.2e, allowed is %.0e. There is nothing to time", p.Name, c.Rows, e, c.Limit)
 		}
 	}
 	return nil
+}
+
+// numbers reports whether a floating tensor holds no infinity, and nothing that is no number.
+func numbers(t runtime.Tensor) bool {
+	v, err := runtime.Float64(t)
+	return err == nil && !slices.ContainsFunc(v, func(x float64) bool { return math.IsNaN(x - x) })
 }
 
 // apart is ‖got − want‖₂ / ‖want‖₂, or NaN where a value is none.
