@@ -126,7 +126,7 @@ var (
 )
 
 // Products are the element types that Options.Products names.
-var Products = []string{"f32", "bf16"}
+var Products = []string{"f32", "bf16", "q8"}
 
 // Hybrids are what Options.Hybrid names: apart; together in launches of both
 // kinds of block; one beside the other, whose blocks are for processors' workers
@@ -151,21 +151,23 @@ func (o *Options) hybrid(target string) (which passes.Hybrid, beside bool, err e
 	return 0, false, fmt.Errorf("attention and a memory do not run %q: they run %s", o.Hybrid, strings.Join(Hybrids, ", "))
 }
 
-// operands is the element type of Options.Products. The error says why there are
-// no such products.
+// operands is the element type to which code rounds operands for Options.Products.
+// The error says why there are no such products.
 func (o *Options) operands() (elem.Type, error) {
 	to, ok := elem.Parse(cmp.Or(o.Products, "f32"))
 	switch {
 	case !ok || !slices.Contains(Products, to.String()):
-		return 0, fmt.Errorf("products have no operands of %s: there are %s", o.Products, strings.Join(Products, " and "))
-	case to != elem.F32 && o.Quantize != "":
+		return 0, fmt.Errorf("products have no operands of %s: there are %s", o.Products, strings.Join(Products, ", "))
+	case to == elem.BF16 && o.Quantize != "":
 		return 0, fmt.Errorf("quantised weights are multiplied as they are: products of %s and weights of %s exclude each other", o.Products, o.Quantize)
+	case to == elem.Q8: // the graph says so: see Store
+		return elem.F32, nil
 	}
 	return to, nil
 }
 
-// Store gives a module that stores weights and histories as the options say. The
-// error says which of them has no effect on it.
+// Store gives a module that stores weights, histories and the operands of products with
+// codes as the options say. The error says which of them has no effect on it.
 func Store(m *ir.Module, o Options) (*ir.Module, error) {
 	out := *m
 	if o.Cache != "" {
@@ -188,6 +190,12 @@ func Store(m *ir.Module, o Options) (*ir.Module, error) {
 			return nil, err
 		}
 		if out.Entries, err = passes.Quantise(out.Entries, done.Entries, to); err != nil {
+			return nil, err
+		}
+	}
+	if to, ok := elem.Parse(o.Products); ok && (to == elem.F32 || to == elem.Q8) {
+		var err error
+		if out.Entries, err = passes.RoundOperands(out.Entries, to); err != nil {
 			return nil, err
 		}
 	}
@@ -231,9 +239,9 @@ func TilingOf(target string) passes.Tiling {
 	}
 	switch target {
 	case "avx512":
-		t.Rows, t.Cols, t.Pairs = 112, 128, true
+		t.Rows, t.Cols, t.Pairs, t.CodedRows = 112, 128, true, true
 	case "amx": // what lays out operands is shared by many rows
-		t.Rows, t.Cols, t.RecurRows, t.AttendQ = 128, 128, 128, 128
+		t.Rows, t.Cols, t.RecurRows, t.AttendQ, t.CodedRows = 128, 128, 128, 128, true
 	}
 	return t
 }

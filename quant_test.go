@@ -28,6 +28,8 @@ var storages = []storage{
 	{memc.Options{Cache: "f16"}, 0.001},
 	{memc.Options{Cache: "q8"}, 0.02},
 	{memc.Options{Quantize: "q8", Cache: "q8"}, 0.05},
+	{memc.Options{Quantize: "q8", Products: "q8"}, 0.05},
+	{memc.Options{Quantize: "q4", Products: "q8"}, 0.6},
 }
 
 // optionsOf gives the options of ways to store.
@@ -45,7 +47,7 @@ func optionsOf(list []storage) (out []memc.Options) {
 func TestStorage(t *testing.T) {
 	targets := native(t)
 	for _, s := range storages {
-		t.Run(fmt.Sprintf("weights %s, cache %s", s.options.Quantize, s.options.Cache), func(t *testing.T) {
+		t.Run(fmt.Sprintf("weights %s, cache %s, products %s", s.options.Quantize, s.options.Cache, s.options.Products), func(t *testing.T) {
 			eachCase(t, func(t *testing.T, c goldenCase) {
 				t.Parallel()
 				o := s.options
@@ -53,11 +55,11 @@ func TestStorage(t *testing.T) {
 				if _, err := memc.Load(c.spec(), o); o.Cache != "" && err != nil && strings.Contains(err.Error(), "there is no attention") {
 					return // the error is what is wanted
 				}
-				// Rounding histories has steps: a key that f32 puts on the other
-				// side of one moves a result further than f32 does.
+				// Rounding values has steps: a key that f32 puts on the other side of
+				// one moves a result further than f32 does.
 				tolerance := c.Tolerance
-				if o.Cache != "" {
-					tolerance = max(tolerance, s.moves/5)
+				if o.Cache != "" || o.Products != "" {
+					tolerance = max(tolerance, min(s.moves/5, 0.02))
 				}
 				all := programs(t, c.spec(), c.Set, o, append([]string{"interp"}, targets...)...)
 				ref := c.begin(t, all[0], 1).rest(every(1 << 20))

@@ -49,6 +49,7 @@ type Tiling struct {
 	Panel     int  // columns of a packed panel
 	Pairs     bool // panels of bf16 weights have pairs of ks
 	Codes     int  // the same of quantised weights whose rows are whole groups; 0: Panel
+	CodedRows bool // products take rows of codes as they lie
 	MaxNear   int  // the most elements that one tile may have
 	MaxSums   int  // the most elements of a sum over rows in one block, and a quarter of it of all sums beside other work
 	Resident  int  // the most elements of fast weights that stay near one block from chunk to chunk; 0: none do

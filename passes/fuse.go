@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
 )
 
 // fuse says which nodes one kernel computes. Values that are only another way
@@ -157,6 +158,13 @@ func alone(n *ir.Node) bool {
 	return false
 }
 
+// codes reports whether a value, which these read, is stored as q8: rows that
+// products read. What histories alone read is rounded where it is stored there.
+func codes(n *ir.Node, users []*ir.Node) bool {
+	rows := n.Op.Name == "cast" && n.Type.Elem == elem.Q8 && len(n.Type.Dims) == 2 && n.Type.Clock() != nil
+	return rows && len(users) > 0 && !slices.ContainsFunc(users, func(u *ir.Node) bool { return u.Op.Name != "dot" })
+}
+
 func (f *fuser) grow() {
 	for _, n := range f.order {
 		switch {
@@ -164,7 +172,7 @@ func (f *fuser) grow() {
 			continue
 		case (n.Op.Name == "slice" || n.Op.Name == "expand" && !reorders(n)) && f.group[n.Args[0]] == nil:
 			continue // an address
-		case alone(n):
+		case alone(n) || codes(n, f.users[n]):
 			kind := "map"
 			if n.Op.Name == "attend" || n.Op.Name == "scan" {
 				kind = n.Op.Name
@@ -329,7 +337,7 @@ func (f *fuser) whole(main []*ir.Node, seq string) bool {
 	for _, n := range order {
 		switch {
 		case leaf(n) || n.Op.Name == "keep":
-		case alone(n) || n.Op.Name == "gather" || n.Op.Name == "take" || n.Op.Name == "shift":
+		case alone(n) || codes(n, f.users[n]) || n.Op.Name == "gather" || n.Op.Name == "take" || n.Op.Name == "shift":
 			return false
 		case alias(n):
 			if !f.address(n, nodes) {

@@ -69,6 +69,44 @@ func weightUse(n, a *ir.Node, products, others map[string]bool) {
 	}
 }
 
+// RoundOperands gives entry points in which products with weights that are stored as
+// codes take what they multiply these with, rows of a clock, as to: Q8, or F32, as it
+// is. An error says that Q8 would change nothing.
+func RoundOperands(entries []*ir.Graph, to elem.Type) ([]*ir.Graph, error) {
+	found, changed := false, false
+	out := rewritten(entries, func(b *ir.Builder, n *ir.Node, args []*ir.Node) *ir.Node {
+		if n.Op.Name != "dot" {
+			return nil
+		}
+		next := slices.Clone(args)
+		for i, w := range args {
+			x := args[1-i]
+			if w.Op.Name != "weight" || !w.Type.Elem.Quantised() || len(x.Type.Dims) != 2 || x.Type.Clock() == nil || !slices.Equal(n.Attr.Over, []string{x.Type.Dims[1].Name}) {
+				continue
+			}
+			found = true
+			y := x
+			if x.Op.Name == "cast" && x.Type.Elem == elem.Q8 {
+				y = x.Args[0] // what the spec says gives way
+			}
+			if to != elem.F32 {
+				y = b.Must("cast", ir.Attr{Elem: to}, y)
+			}
+			changed = changed || y != x
+			next[1-i] = y
+		}
+		return b.Must("dot", n.Attr, next...)
+	})
+	switch {
+	case to == elem.F32:
+	case !found:
+		return nil, fmt.Errorf("no operand is rounded to %s: no product of rows reads a weight that is stored as q8 or q4", to)
+	case !changed:
+		return nil, fmt.Errorf("all operands that can be rounded to %s are already: nothing would change", to)
+	}
+	return out, nil
+}
+
 // columnsOf reports that a product's other operand has only the summed dimension of
 // the weight: what the weight has besides becomes columns.
 func columnsOf(n, w *ir.Node) bool {

@@ -69,6 +69,11 @@ func (sc *scope) compute(g ir.Group) {
 				sc.join(n)
 				return
 			}
+		case "cast":
+			if codes(n, sc.users[n]) {
+				sc.encode(n)
+				return
+			}
 		}
 	}
 	k := sc.kernel(g.Kind)
@@ -215,22 +220,13 @@ func (sc *scope) destination(n *ir.Node, whole bool) []*store {
 		to = append(to, s)
 	} else {
 		// A value that only one history reads goes there alone.
-		s, dims := sc.lw.place(n.Type)
-		if sc.blocks && n.Type.Clock() != nil {
-			dims[0] += blockRows - 1 // kept of earlier calls
-		}
-		if sc.run && n.Type.Clock() == nil { // each chunk of a run has its own
-			s.shift = ints.Times(ints.V(runVar), ints.C(int64(dims[0])))
-			dims[0] *= sc.lw.plan.Loops[sc.loop].Max
-		}
 		only := len(sc.users[n]) > 0 && !sc.root[n] && direct
 		for _, u := range sc.users[n] {
 			only = only && u.Op.Name == "keep" && u.Attr.Keep.Block == 0
 		}
 		if !only {
-			s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("%sv%d", sc.lw.name, n.ID), Class: plan.Temp, Elem: storeElem(n.Type.Elem), Dims: dims})
-			sc.stored[n] = s
-			to = append(to, s)
+			sc.stored[n] = sc.temp(n, storeElem(n.Type.Elem))
+			to = append(to, sc.stored[n])
 		}
 	}
 	for _, u := range sc.users[n] {
@@ -243,6 +239,34 @@ func (sc *scope) destination(n *ir.Node, whole bool) []*store {
 		}
 	}
 	return to
+}
+
+// temp is a buffer of its own for a computed node.
+func (sc *scope) temp(n *ir.Node, e elem.Type) *store {
+	s, dims := sc.lw.place(n.Type)
+	if sc.blocks && n.Type.Clock() != nil {
+		dims[0] += blockRows - 1 // kept of earlier calls
+	}
+	if sc.run && n.Type.Clock() == nil { // each chunk of a run has its own
+		s.shift = ints.Times(ints.V(runVar), ints.C(int64(dims[0])))
+		dims[0] *= sc.lw.plan.Loops[sc.loop].Max
+	}
+	s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("%sv%d", sc.lw.name, n.ID), Class: plan.Temp, Elem: e, Dims: dims})
+	return s
+}
+
+// encode rounds a value to the codes that products read; those that take no rows of
+// codes read what they stand for.
+func (sc *scope) encode(n *ir.Node) {
+	sc.needs([]*ir.Node{n})
+	s := sc.temp(n, n.Type.Elem)
+	sc.copyPart(sc.kernel("encode"), n.Args[0], s).launch()
+	sc.stored[n] = s
+	if !sc.lw.Tiling.CodedRows {
+		s = sc.temp(n, elem.F32)
+		sc.copyTo(n, s)
+		sc.stored[n] = s
+	}
 }
 
 // copyTo stores a value that nothing computes anew (a leaf, an address) to a place.
@@ -287,6 +311,9 @@ func layCopy(t ir.Type, to *store, whole bool) *layout {
 			}
 		case i == 0:
 			a.kind, a.step = axisRows, 64
+			if whole {
+				a.step = max(1, min(a.step, mostTile/max(1, t.Dims[len(t.Dims)-1].Size)))
+			}
 		}
 		l.axes = append(l.axes, a)
 	}

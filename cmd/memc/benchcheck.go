@@ -22,7 +22,9 @@ const (
 // The largest error that is let pass, ‖got − want‖₂ / ‖want‖₂ of an output of a
 // call. f32 programs come to 1e-6; a memory amplifies that at each of its
 // writes, to 1e-4 after a few. Where values are stored in 16 bits or fewer, one
-// that lies between two of them may be rounded either way.
+// that lies between two of them may be rounded either way; of a chain of products
+// whose operands are rounded to 8 bits, each adds an error of its own, which add up as
+// the root of their number does.
 const (
 	errorF32    = 1e-3
 	errorNarrow = 2e-2
@@ -54,7 +56,7 @@ func (b *bench) compare(from weights, rows *int64) (*checked, error) {
 		return c, nil
 	}
 	if narrow(b.graph) || b.p.Artifact().Manifest.Products != "" {
-		c.Limit = errorNarrow
+		c.Limit = errorNarrow * math.Sqrt(max(1, float64(codedOperands(b.graph))/4))
 	}
 	n, err := b.checkRows(rows)
 	if err != nil {
@@ -222,4 +224,14 @@ func narrow(g *ir.Graph) bool {
 		e := n.Type.Elem
 		return n.Op.Name != "weight" && (e == elem.BF16 || e == elem.F16 || e.Quantised())
 	})
+}
+
+// codedOperands counts the values that are rounded to codes for products.
+func codedOperands(g *ir.Graph) (n int) {
+	for _, x := range memc.Nodes(g) {
+		if x.Op.Name == "dot" && slices.ContainsFunc(x.Args, func(a *ir.Node) bool { return a.Op.Name == "cast" && a.Type.Elem.Quantised() }) {
+			n++
+		}
+	}
+	return n
 }

@@ -31,12 +31,12 @@ const codePiece = 8
 func (m Machine) codeTiles(e kernel.Elem) bool { return m.Squares && m.fixes(e) && e == kernel.Q8 }
 
 // codeRoom is what codeProduct needs: the digits' sums of two groups.
-const codeRoom = 2 * fixedDigits * square
+func (k quantKey) codeRoom() int64 { return 2 * k.digits * square }
 
 // codeProduct is fixedProduct with tiles: the same parameters, and room of codeRoom
 // bytes.
 func (m *module) codeProduct(key quantKey) *ir.Func {
-	name := fmt.Sprintf("memc.product.%s.%d.tiles", key.elem, key.perPanel*lanes)
+	name := fmt.Sprintf("memc.product.%s.%d.%d.tiles", key.elem, key.perPanel*lanes, key.digits)
 	if f := m.decls[name]; f != nil {
 		return f
 	}
@@ -55,7 +55,7 @@ func (m *module) codeProduct(key quantKey) *ir.Func {
 		dot := m.codeDot(key)
 		f.count(c64(0), high, tileRows, func(r value.Value) {
 			f.count(c64(0), groups, codePiece, func(g value.Value) {
-				left, to := f.at(f.at(a, f.mul(r, aRow)), f.mul(g, c64(fixedRecord(key.elem)))), f.at(dst, f.mul(r, dstRow))
+				left, to := f.at(f.at(a, f.mul(r, aRow)), f.mul(g, c64(key.record().bytes()))), f.at(dst, f.mul(r, dstRow))
 				right, some := f.at(pb, f.mul(g, c64(key.blockBytes()))), f.smin(f.sub(groups, g), c64(codePiece))
 				f.count(c64(0), vecs, 1, func(v value.Value) {
 					scales, codes := f.columns(key, right, panel, v)
@@ -65,7 +65,7 @@ func (m *module) codeProduct(key quantKey) *ir.Func {
 		})
 		left := f.sub(depth, f.mul(groups, c64(group)))
 		f.when(f.icmp(predicate[ints.Lt], c64(0), left), func() {
-			f.call(vectors, f.at(a, f.mul(groups, c64(fixedRecord(key.elem)))), aRow, f.at(pb, f.mul(groups, c64(key.blockBytes()))), panel, left, dst, dstRow, high, vecs, constant.True)
+			f.call(vectors, f.at(a, f.mul(groups, c64(key.record().bytes()))), aRow, f.at(pb, f.mul(groups, c64(key.blockBytes()))), panel, left, dst, dstRow, high, vecs, constant.True)
 		})
 	})
 	f.call(vectors, f.at(a, f.mul(high, aRow)), aRow, pb, panel, depth, f.at(dst, f.mul(high, dstRow)), dstRow, f.sub(rows, high), vecs, acc)
@@ -80,7 +80,7 @@ func (m *module) codeProduct(key quantKey) *ir.Func {
 //
 // While one group's sums are computed, those of the one before are added.
 func (m *module) codeDot(key quantKey) *ir.Func {
-	name := fmt.Sprintf("memc.tile.%s.%d", key.elem, key.perPanel*lanes)
+	name := fmt.Sprintf("memc.tile.%s.%d.%d", key.elem, key.perPanel*lanes, key.digits)
 	if f := m.decls[name]; f != nil {
 		return f
 	}
@@ -90,16 +90,17 @@ func (m *module) codeDot(key quantKey) *ir.Func {
 	f.private()
 	m.decls[name] = f.f
 	reg := func(i int) value.Value { return constant.NewInt(i8, int64(i)) }
-	record, block := c64(fixedRecord(key.elem)), c64(key.blockBytes())
-	const lefts, right = fixedDigits, 2 * fixedDigits // registers; the first are the sums
+	step, block := c64(key.record().bytes()), c64(key.blockBytes())
+	lies, digits := key.record(), int(key.digits)
+	lefts, right := digits, 2*digits // registers; the first are the sums
 	multiply := func(a, b, room value.Value) {
 		f.intrinsic("llvm.x86.tileloadd64", types.Void, reg(right), b, c64(key.perPanel*wordBytes))
-		for d := range fixedDigits {
+		for d := range digits {
 			f.intrinsic("llvm.x86.tilezero", types.Void, reg(d))
-			f.intrinsic("llvm.x86.tileloadd64", types.Void, reg(lefts+d), f.at(a, c64(fixedDigit(key.elem, 0, int64(d)))), aRow)
+			f.intrinsic("llvm.x86.tileloadd64", types.Void, reg(lefts+d), f.at(a, c64(lies.digit(0, int64(d)))), aRow)
 			f.intrinsic("llvm.x86.tdpbssd", types.Void, reg(d), reg(lefts+d), reg(right))
 		}
-		for d := range fixedDigits {
+		for d := range digits {
 			f.intrinsic("llvm.x86.tilestored64", types.Void, reg(d), f.at(room, c64(int64(d)*square)), c64(64))
 		}
 	}
@@ -107,15 +108,15 @@ func (m *module) codeDot(key quantKey) *ir.Func {
 	for r := range rows {
 		rows[r] = f.mul(aRow, c64(int64(r)))
 	}
-	add := func(a, s, room value.Value, sums []value.Value) []value.Value {
+	add := func(a, s, room value.Value, to []value.Value) []value.Value {
 		next, scale := make([]value.Value, tileRows), f.widened(f.load(v16, s, c64(0)))
 		for r := range next {
-			digits := make([]value.Value, fixedDigits)
-			for d := range digits {
-				digits[d] = f.load(v32, room, c64(int64(d)*square+int64(r)*64))
+			sums := make([]value.Value, digits)
+			for d := range sums {
+				sums[d] = f.load(v32, room, c64(int64(d)*square+int64(r)*64))
 			}
-			power := f.splat(f.load(f32, a, f.add(rows[r], c64(fixedWord(key.elem, fixedOffsets(key.elem))))))
-			next[r] = f.fma(f.scaled(f.joined(key.elem, digits), power), scale, sums[r])
+			power := f.splat(f.load(f32, a, f.add(rows[r], c64(lies.word(lies.offsets())))))
+			next[r] = f.added(lies, sums, power, scale, to[r])
 		}
 		return next
 	}
@@ -127,12 +128,12 @@ func (m *module) codeDot(key quantKey) *ir.Func {
 	out := f.loop(c64(1), groups, 1, append([]value.Value{pa, ps, pb, c64(0)}, sums...), func(_ value.Value, c []value.Value) []value.Value {
 		a, s, b, half := c[0], c[1], c[2], c[3]
 		other := f.bin(xor, half, c64(1))
-		at := func(half value.Value) value.Value { return f.at(room, f.mul(half, c64(codeRoom/2))) }
-		a2, b2 := f.at(a, record), f.at(b, block)
+		at := func(half value.Value) value.Value { return f.at(room, f.mul(half, c64(key.codeRoom()/2))) }
+		a2, b2 := f.at(a, step), f.at(b, block)
 		multiply(a2, b2, at(other))
 		return append([]value.Value{a2, f.at(s, block), b2, other}, add(a, s, at(half), c[4:])...)
 	})
-	last := f.at(room, f.mul(out[3], c64(codeRoom/2)))
+	last := f.at(room, f.mul(out[3], c64(key.codeRoom()/2)))
 	for r, v := range add(out[0], out[1], last, slices.Clone(out[4:])) {
 		f.store(v, dst, f.mul(dstRow, c64(int64(r))))
 	}

@@ -63,6 +63,10 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 		m, n = n, m
 		d.row, d.col = d.col, d.row
 	}
+	if b.place(lt).elem.Quantised() && (lTrans || !b.place(rt).elem.Quantised()) {
+		b.wide(lt, func() { b.dotStmt(s, scale) })
+		return
+	}
 	vecs, _ := b.floorDivConst(b.add(cols, c64(lanes-1)), lanes, true, false)
 	if scale != nil && (b.machine.squared(s) || b.place(rt).elem.Quantised()) {
 		b.byRows([]kernel.Stmt{scale})
@@ -76,7 +80,7 @@ func (b *block) dotStmt(s *kernel.Dot, scale *kernel.Map) {
 	if lTrans {
 		a.row, a.step = a.step, a.row
 	}
-	if p.elem != kernel.F32 || p.panel != nil {
+	if p.elem != kernel.F32 && !p.elem.Quantised() || p.panel != nil {
 		b.fail("left operand %s is not f32 rows", lt.Name)
 		return
 	}
@@ -206,11 +210,14 @@ func (b *block) turnAhead(loop *kernel.For, several value.Value) {
 		if !ok {
 			return
 		}
+		lt, t, lTrans, trans := operands(d)
+		if l := b.views[lt]; l != nil && l.Buf.Elem.Quantised() {
+			return
+		}
 		if b.machine.squared(d) {
 			b.squaresAhead(loop, d, several)
 			return
 		}
-		lt, t, lTrans, trans := operands(d)
 		if b.steady(loop, t) {
 			b.right(t, trans)
 		}

@@ -47,36 +47,61 @@ func fixedBias(e kernel.Elem) int64 {
 	return 128
 }
 
-// fixedOffsets is how many of a record's words more are offsets: of Q4, whose sums
-// fit 32 bits with all their digits, one serves all three. The power is the next.
-func fixedOffsets(e kernel.Elem) int64 {
-	if e == kernel.Q4 {
+// record is how a group of the left operand's elements lies for a product with codes
+// of a type: as so many digits.
+type record struct {
+	elem   kernel.Elem
+	digits int64
+}
+
+// mixed says that digits and words take turns.
+func (r record) mixed() bool { return r.elem == kernel.Q4 && r.digits == fixedDigits }
+
+// offsets is how many of the words more are offsets: of Q4, whose sums fit 32 bits with
+// all their digits, one serves all three. The power is the next.
+func (r record) offsets() int64 {
+	if r.elem == kernel.Q4 {
 		return 1
 	}
-	return fixedDigits
+	return r.digits
 }
 
-// fixedRecord is the bytes of a record.
-func fixedRecord(e kernel.Elem) int64 { return 4 * int64(e.Group()) }
+func (r record) bytes() int64 {
+	if r.digits == fixedDigits {
+		return 4 * int64(r.elem.Group())
+	}
+	return r.word(r.offsets()) + 4
+}
 
-// fixedDigit is where a record has a digit of four steps, and fixedWord where a word.
-func fixedDigit(e kernel.Elem, four, digit int64) int64 {
-	if e == kernel.Q4 {
+// digit is where a record has a digit of four steps, and word where a word.
+func (r record) digit(four, digit int64) int64 {
+	if r.mixed() {
 		return four*16 + digit*fixedSteps
 	}
-	return digit*int64(e.Group()) + four*fixedSteps
+	return digit*int64(r.elem.Group()) + four*fixedSteps
 }
 
-func fixedWord(e kernel.Elem, i int64) int64 {
-	if e == kernel.Q4 {
+func (r record) word(i int64) int64 {
+	if r.mixed() {
 		return i*16 + fixedDigits*fixedSteps
 	}
-	return fixedDigits*int64(e.Group()) + 4*i
+	return r.digits*int64(r.elem.Group()) + 4*i
 }
 
-// fixedShapes are the register tiles of such products, as Machine.Coded. One row
-// goes by four panels side by side: from so many places memory is read fastest.
-var fixedShapes = []Shape{{4, 2}, {2, 4}, {1, 8}}
+// shapes are the register tiles of such products, as Machine.Coded. One row goes by
+// four panels side by side: from so many places memory is read fastest.
+func (r record) shapes() []Shape {
+	switch {
+	case !r.held():
+		return []Shape{{4, 2}, {2, 4}, {1, 8}}
+	case r.elem == kernel.Q4:
+		return []Shape{{6, 2}, {4, 2}, {2, 4}, {1, 8}}
+	}
+	return []Shape{{7, 2}, {4, 2}, {2, 4}, {1, 8}}
+}
+
+// held says that there are registers for the result's elements beside a group's sums.
+func (r record) held() bool { return r.digits == 1 }
 
 var bytes64 = types.NewVector(4*lanes, i8)
 
@@ -95,6 +120,7 @@ func (f *fn) as(v value.Value, t types.Type) value.Value {
 
 // fixed is a left operand in records.
 type fixed struct {
+	record
 	ptr value.Value
 	row int64 // bytes between rows
 }
@@ -108,11 +134,15 @@ func (b *block) fix(t *kernel.Tile, e kernel.Elem, trans bool, alive span) fixed
 		a.row, a.step, m, k, rows, depth = a.step, a.row, k, m, depth, rows
 	}
 	group := int64(e.Group())
-	to := fixed{row: (int64(k) + group - 1) / group * fixedRecord(e)}
+	to, one := fixed{record: record{e, fixedDigits}}, b.fixRow
+	if p.elem.Quantised() {
+		to.digits, one = 1, b.fixCodes
+	}
+	to.row = (int64(k) + group - 1) / group * to.bytes()
 	to.ptr = b.near(int64(m)*to.row, alive)
-	line, one, n := b.near(group*4, span{b.pos, b.pos}), b.fixRow(e), depth(t)
+	line, fix, n := b.near(group*4, span{b.pos, b.pos}), one(e), depth(t)
 	b.count(c64(0), rows(t), 1, func(r value.Value) {
-		b.call(one, b.at(a.ptr, b.mul(r, c64(a.row))), c64(a.step), n, line, b.at(to.ptr, b.mul(r, c64(to.row))))
+		b.call(fix, b.at(a.ptr, b.mul(r, c64(a.row))), c64(a.step), n, line, b.at(to.ptr, b.mul(r, c64(to.row))))
 	})
 	return to
 }
@@ -155,7 +185,7 @@ func (m *module) fixRow(e kernel.Elem) *ir.Func {
 	f := m.newFunc(name, types.Void, a, step, depth, line, to)
 	f.private()
 	m.decls[name] = f.f
-	group := int64(e.Group())
+	group, lies := int64(e.Group()), record{e, fixedDigits}
 	strips := group / lanes
 	f.count(c64(0), depth, group, func(k value.Value) {
 		n := f.smin(f.sub(depth, k), c64(group))
@@ -193,7 +223,7 @@ func (m *module) fixRow(e kernel.Elem) *ir.Func {
 		for i := range sums {
 			sums[i] = vint(v32, 0)
 		}
-		record := f.at(to, f.mul(f.bin(udiv, k, c64(group)), c64(fixedRecord(e))))
+		at := f.at(to, f.mul(f.bin(udiv, k, c64(group)), c64(lies.bytes())))
 		for i := range x {
 			x := x[i]
 			if e == kernel.Q4 {
@@ -210,22 +240,22 @@ func (m *module) fixRow(e kernel.Elem) *ir.Func {
 			}
 			if e == kernel.Q4 {
 				bytes := f.as(digits, bytes64)
-				f.store(f.shuffle(bytes, bytes, func(at int) int { return at/16*16 + at%4*4 + at/4%4 }), record, c64(int64(i)*4*lanes))
+				f.store(f.shuffle(bytes, bytes, func(l int) int { return l/16*16 + l%4*4 + l/4%4 }), at, c64(int64(i)*4*lanes))
 				continue
 			}
 			for d := range int64(fixedDigits) {
-				f.store(f.convert(trunc, f.bin(lshr, digits, vint(v32, 8*d)), i8), record, c64(fixedDigit(e, int64(i)*lanes/fixedSteps, d)))
+				f.store(f.convert(trunc, f.bin(lshr, digits, vint(v32, 8*d)), i8), at, c64(lies.digit(int64(i)*lanes/fixedSteps, d)))
 			}
 		}
-		for i := range fixedOffsets(e) {
+		for i := range lies.offsets() {
 			sum := sums[i]
 			for d := 1; d < lanes; d *= 2 {
 				sum = f.add(sum, f.shuffle(sum, sum, func(l int) int { return l ^ d }))
 			}
-			f.store(f.mul(f.lane(sum, 0), c32(-fixedBias(e))), record, c64(fixedWord(e, i)))
+			f.store(f.mul(f.lane(sum, 0), c32(-fixedBias(e))), at, c64(lies.word(i)))
 		}
 		finite := f.fcmp(enum.FPredOLE, most, vnum(math.MaxFloat32))
-		f.store(f.lane(f.choose(finite, f.bin(fsub, vnum(0), up), f.float(vint(v32, 0x7fc00000))), 0), record, c64(fixedWord(e, fixedOffsets(e))))
+		f.store(f.lane(f.choose(finite, f.bin(fsub, vnum(0), up), f.float(vint(v32, 0x7fc00000))), 0), at, c64(lies.word(lies.offsets())))
 	})
 	f.ret()
 	return f.f
@@ -242,15 +272,15 @@ func (m *module) fixedProduct(key quantKey) *ir.Func {
 	a, pb, dst := ir.NewParam("a", bytePtr), ir.NewParam("b", bytePtr), ir.NewParam("dst", bytePtr)
 	aRow, panel, depth, dstRow := ir.NewParam("a.row", i64), ir.NewParam("b.panel", i64), ir.NewParam("k", i64), ir.NewParam("dst.row", i64)
 	rows, vecs, acc := ir.NewParam("rows", i64), ir.NewParam("vecs", i64), ir.NewParam("acc", bit)
-	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d", key.elem, key.perPanel*lanes), types.Void, a, aRow, pb, panel, depth, dst, dstRow, rows, vecs, acc)
+	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d.%d", key.elem, key.perPanel*lanes, key.digits), types.Void, a, aRow, pb, panel, depth, dst, dstRow, rows, vecs, acc)
 	f.private()
 	m.quants[key] = f.f
 	f.when(f.bin(xor, acc, constant.True), func() { f.clear(dst, dstRow, rows, vecs) })
-	f.heights(fixedShapes, rows, func(s Shape, row, end value.Value) {
+	f.heights(key.record().shapes(), rows, func(s Shape, row, end value.Value) {
 		var v value.Value = c64(0)
 		for w := s.Vecs; w > 0; w /= 2 {
 			to := f.bin(and, vecs, c64(-int64(w)))
-			micro := m.fixedMicro(quantKey{Shape{s.Rows, w}, key.elem, key.perPanel, false})
+			micro := m.fixedMicro(quantKey{Shape{s.Rows, w}, key.elem, key.perPanel, false, key.digits})
 			f.count(v, to, int64(w), func(v value.Value) {
 				scales, codes := f.columns(key, pb, panel, v)
 				f.count(row, end, int64(s.Rows), func(r value.Value) {
@@ -275,13 +305,13 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 	pa, aRow := ir.NewParam("a", bytePtr), ir.NewParam("a.row", i64)
 	ps, pb, panel, depth := ir.NewParam("scales", bytePtr), ir.NewParam("codes", bytePtr), ir.NewParam("b.panel", i64), ir.NewParam("k", i64)
 	dst, dstRow := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64)
-	f := m.newFunc(fmt.Sprintf("memc.dot%dx%d.%s.%d", key.Rows, key.Vecs*lanes, key.elem, key.perPanel*lanes), types.Void, pa, aRow, ps, pb, panel, depth, dst, dstRow)
+	f := m.newFunc(fmt.Sprintf("memc.dot%dx%d.%s.%d.%d", key.Rows, key.Vecs*lanes, key.elem, key.perPanel*lanes, key.digits), types.Void, pa, aRow, ps, pb, panel, depth, dst, dstRow)
 	f.private()
 	m.quantMicros[key] = f.f
 	rows, vecs := key.Rows, key.Vecs
 	group := int64(key.elem.Group())
 	word, perWord := key.perPanel*wordBytes, codedOf(key.elem).steps
-	record, offsets := fixedRecord(key.elem), fixedOffsets(key.elem)
+	lies, digits := key.record(), int(key.digits)
 	scaleAt, codeAt := make([]value.Value, vecs), make([]value.Value, vecs)
 	for v := range vecs {
 		scale, code := key.spread(int64(v))
@@ -295,12 +325,15 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 	// begin gives the sums of a group before its first word, by row, vector and digit.
 	begin := func(a value.Value) (sums []value.Value) {
 		for r := range rows {
-			first := [fixedDigits]value.Value{vint(v32, 0), vint(v32, 0), vint(v32, 0)}
-			for i := range offsets {
-				first[i] = f.splat(f.load(i32, a, f.add(starts[r], c64(fixedWord(key.elem, i)))))
+			first := make([]value.Value, digits)
+			for i := range first {
+				first[i] = vint(v32, 0)
+				if int64(i) < lies.offsets() {
+					first[i] = f.splat(f.load(i32, a, f.add(starts[r], c64(lies.word(int64(i))))))
+				}
 			}
 			for range vecs {
-				sums = append(sums, first[:]...)
+				sums = append(sums, first...)
 			}
 		}
 		return sums
@@ -318,8 +351,8 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 			}
 		}
 		multiply := func(r, part, digit, v int) {
-			x := f.splat(f.load(i32, a, f.add(starts[r], c64(fixedDigit(key.elem, int64(part), int64(digit))))))
-			i := (r*vecs+v)*fixedDigits + digit
+			x := f.splat(f.load(i32, a, f.add(starts[r], c64(lies.digit(int64(part), int64(digit))))))
+			i := (r*vecs+v)*digits + digit
 			next[i] = f.intrinsic("llvm.x86.avx512.vpdpbusd.512", v32, next[i], parts[v][part], x)
 		}
 		// One row of Q4 goes vector by vector: beside its sums there is no room for the codes
@@ -328,7 +361,7 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 			for v := range vecs {
 				read(v)
 				for part := range int(perWord / fixedSteps) {
-					for digit := range fixedDigits {
+					for digit := range digits {
 						multiply(0, part, digit, v)
 					}
 				}
@@ -339,7 +372,7 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 			read(v)
 		}
 		for r := range rows {
-			for digit := range fixedDigits {
+			for digit := range digits {
 				for part := range int(perWord / fixedSteps) {
 					for v := range vecs {
 						multiply(r, part, digit, v)
@@ -349,20 +382,33 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 		}
 		return next
 	}
-	finish := func(a, s value.Value, sums []value.Value) {
+	at := func(r, v int) value.Value { return f.add(ends[r], c64(int64(v)*lanes*4)) }
+	// finish adds a group's sums to the result's elements, which are in memory or, where
+	// one digit leaves room for them, in registers.
+	finish := func(a, s value.Value, sums, results []value.Value) []value.Value {
+		next := make([]value.Value, len(results))
 		for v := range vecs {
 			scale := f.widened(f.load(v16, s, scaleAt[v]))
 			for r := range rows {
-				whole := f.joined(key.elem, sums[(r*vecs+v)*fixedDigits:])
-				power := f.splat(f.load(f32, a, f.add(starts[r], c64(fixedWord(key.elem, offsets)))))
-				off := f.add(ends[r], c64(int64(v)*lanes*4))
-				f.store(f.fma(f.scaled(whole, power), scale, f.load(vf32, dst, off)), dst, off)
+				power := f.splat(f.load(f32, a, f.add(starts[r], c64(lies.word(lies.offsets())))))
+				if i := r*vecs + v; lies.held() {
+					next[i] = f.added(lies, sums[i:], power, scale, results[i])
+				} else {
+					f.store(f.added(lies, sums[i*digits:], power, scale, f.load(vf32, dst, at(r, v))), dst, at(r, v))
+				}
 			}
+		}
+		return next
+	}
+	var results []value.Value
+	for i := range rows * vecs {
+		if lies.held() {
+			results = append(results, f.load(vf32, dst, at(i/vecs, i%vecs)))
 		}
 	}
 	whole, _ := f.floorDivConst(depth, group, true, false)
 	ahead := f.ahead(key, panel, whole, fixedAhead/key.blockBytes()+1)
-	out := f.loop(c64(0), whole, 1, []value.Value{pa, ps, pb}, func(g value.Value, c []value.Value) []value.Value {
+	out := f.loop(c64(0), whole, 1, append([]value.Value{pa, ps, pb}, results...), func(g value.Value, c []value.Value) []value.Value {
 		a, s, b := c[0], c[1], c[2]
 		fetch := f.at(s, ahead(g))
 		sums, line, words := begin(a), int64(0), group/perWord
@@ -374,22 +420,39 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 					f.prefetchFar(fetch, f.add(scaleAt[v], c64(line)))
 				}
 			}
-			sums = add(f.at(a, c64(fixedDigit(key.elem, w*perWord/fixedSteps, 0))), f.at(b, c64(w*word)), sums)
+			sums = add(f.at(a, c64(lies.digit(w*perWord/fixedSteps, 0))), f.at(b, c64(w*word)), sums)
 		}
-		finish(a, s, sums)
-		return []value.Value{f.at(a, c64(record)), f.at(s, c64(key.blockBytes())), f.at(b, c64(key.blockBytes()))}
+		next := finish(a, s, sums, c[3:])
+		return append([]value.Value{f.at(a, c64(lies.bytes())), f.at(s, c64(key.blockBytes())), f.at(b, c64(key.blockBytes()))}, next...)
 	})
+	store := func(results []value.Value) {
+		for i, x := range results {
+			f.store(x, dst, at(i/vecs, i%vecs))
+		}
+	}
 	// The last group may have fewer words: what lies behind them is no code.
 	left := f.sub(depth, f.mul(whole, c64(group)))
-	f.when(f.icmp(predicate[ints.Lt], c64(0), left), func() {
+	some := f.icmp(predicate[ints.Lt], c64(0), left)
+	f.when(some, func() {
 		words, _ := f.floorDivConst(f.add(left, c64(perWord-1)), perWord, true, false)
 		sums := f.loop(c64(0), words, 1, begin(out[0]), func(w value.Value, sums []value.Value) []value.Value {
-			return add(f.at(out[0], f.mul(w, c64(fixedDigit(key.elem, perWord/fixedSteps, 0)))), f.at(out[2], f.mul(w, c64(word))), sums)
+			return add(f.at(out[0], f.mul(w, c64(lies.digit(perWord/fixedSteps, 0)))), f.at(out[2], f.mul(w, c64(word))), sums)
 		})
-		finish(out[0], out[1], sums)
+		store(finish(out[0], out[1], sums, out[3:]))
 	})
+	f.when(f.bin(xor, some, constant.True), func() { store(out[3:]) })
 	f.ret()
 	return f.f
+}
+
+// added is a sum and what a group's sums of digits add to it: their f32 times the
+// elements' power and the codes' scale. Two scales of codes have a product without an
+// error.
+func (f *fn) added(lies record, digits []value.Value, power, scale, sum value.Value) value.Value {
+	if lies.digits == 1 {
+		return f.fma(f.convert(sitofp, digits[0], f32), f.bin(fmul, power, scale), sum)
+	}
+	return f.fma(f.scaled(f.joined(lies.elem, digits), power), scale, sum)
 }
 
 // joined is the f32 that three digits' sums of a group make: of Q4 their exact sum,

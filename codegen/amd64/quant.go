@@ -99,8 +99,12 @@ type quantKey struct {
 	Shape
 	elem     kernel.Elem
 	perPanel int64
-	spelled  bool // codes are read from where spell put them
+	spelled  bool  // codes are read from where spell put them
+	digits   int64 // of the left operand's elements, in products of whole numbers
 }
+
+// record is how groups of the left operand lie.
+func (k quantKey) record() record { return record{k.elem, k.digits} }
 
 // spread is where vector v of a panel lies in a block, seen from vector 0: its
 // scales, and its codes.
@@ -122,7 +126,7 @@ func (b *block) quantised(t *kernel.Tile, trans bool, a left, r right, depth val
 		if x.ptr == nil {
 			x = b.fix(t, r.elem, trans, span{b.pos, b.pos})
 		}
-		key, args := quantKey{elem: r.elem, perPanel: r.perPanel}, []value.Value{x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, acc}
+		key, args := quantKey{elem: r.elem, perPanel: r.perPanel, digits: x.digits}, []value.Value{x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, acc}
 		if !b.machine.codeTiles(r.elem) || b.shape == nil {
 			b.call(b.fixedProduct(key), args...)
 			return
@@ -130,7 +134,7 @@ func (b *block) quantised(t *kernel.Tile, trans bool, a left, r right, depth val
 		high := b.icmp(predicate[ints.Le], c64(tileRows), rows)
 		b.when(high, func() {
 			b.shaped(b.shape, c64(tileRows))
-			b.call(b.codeProduct(key), append(args, b.near(codeRoom, span{b.pos, b.pos}))...)
+			b.call(b.codeProduct(key), append(args, b.near(key.codeRoom(), span{b.pos, b.pos}))...)
 		})
 		b.when(b.bin(xor, high, constant.True), func() { b.call(b.fixedProduct(key), args...) })
 		return
@@ -169,7 +173,7 @@ func (m *module) quantProduct(key quantKey) *ir.Func {
 			var v value.Value = c64(0)
 			for w := s.Vecs; w > 0; w /= 2 {
 				to := f.bin(and, vecs, c64(-int64(w)))
-				micro := m.quantMicro(quantKey{Shape{s.Rows, w}, key.elem, key.perPanel, false})
+				micro := m.quantMicro(quantKey{Shape{s.Rows, w}, key.elem, key.perPanel, false, 0})
 				f.count(v, to, int64(w), func(v value.Value) {
 					scales, codes := f.columns(key, pb, bPanel, v)
 					to := f.at(dst, f.mul(v, c64(lanes*4)))
@@ -194,7 +198,7 @@ func (m *module) quantProduct(key quantKey) *ir.Func {
 					left := f.at(a, f.mul(k, aStep))
 					f.heights(m.machine.Micro, rows, func(s Shape, row, end value.Value) {
 						w := min(s.Vecs, width)
-						micro := m.quantMicro(quantKey{Shape{s.Rows, w}, key.elem, key.perPanel, true})
+						micro := m.quantMicro(quantKey{Shape{s.Rows, w}, key.elem, key.perPanel, true, 0})
 						for i := 0; i < width; i += w {
 							column := f.add(v, c64(int64(i)))
 							scales, _ := f.columns(key, pb, bPanel, column)
@@ -513,9 +517,8 @@ func (b *block) storeQuantised(s *kernel.Store) {
 	line := b.near(lanes, span{b.pos, b.pos})
 	b.eachRow(t, func(r value.Value) {
 		row := b.rowAt(p, r)
-		for k := int64(0); k < int64(t.Cols); k += group {
-			cols := min(group, int64(t.Cols)-k)
-			b.bind(kernel.Col, c64(k), ints.Range{Lo: k, Hi: k}, 1, func() {
+		one := func(k value.Value, within ints.Range, cols int64) {
+			b.bind(kernel.Col, k, within, group, func() {
 				strips := make([]value.Value, 0, group/lanes)
 				var most value.Value = vint(v32, 0)
 				for i := int64(0); i < cols; i += lanes {
@@ -523,7 +526,7 @@ func (b *block) storeQuantised(s *kernel.Store) {
 					if t.Cols == 1 {
 						x = b.splat(b.element(p, r, c64(0)))
 					} else {
-						x = b.vector(p, row, c64(k+i))
+						x = b.vector(p, row, b.add(k, c64(i)))
 					}
 					if left := cols - i; left < lanes { // what lies behind the row is no number
 						x = b.choose(each(v1, func(l int) string { return map[bool]string{true: "true", false: "false"}[int64(l) < left] }), x, vnum(0))
@@ -560,6 +563,11 @@ func (b *block) storeQuantised(s *kernel.Store) {
 					})
 				}
 			})
+		}
+		whole, all := int64(t.Cols)/group*group, int64(t.Cols)
+		b.count(c64(0), c64(whole), group, func(k value.Value) { one(k, ints.Range{Lo: 0, Hi: max(0, whole-group)}, group) })
+		if whole < all {
+			one(c64(whole), ints.Range{Lo: whole, Hi: whole}, all-whole)
 		}
 	})
 }

@@ -66,7 +66,7 @@ func (b *block) aliased(l *kernel.Load, after []kernel.Stmt) bool {
 		return b.panelView(l)
 	}
 	if l.Buf.Elem.Quantised() {
-		return false
+		return b.codesView(l)
 	}
 	a, ok := affineOf(b.offset(l.Buf, l.Idx))
 	if !ok {

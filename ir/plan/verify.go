@@ -234,7 +234,7 @@ func only(is, has bool) bool { return has && !is }
 // be the tensor's, and a state begins as zeros and grows by whole matrices.
 func (v *verifier) quantised(b *Buffer, fault func(string, ...any)) {
 	switch {
-	case b.Class != Weight && b.Class != State:
+	case b.Class != Weight && b.Class != State && b.Class != Temp:
 		fault("a %s cannot be %s", b.Class, b.Elem)
 	case b.Class == Weight && !slices.Equal(b.Dims, b.Shape):
 		fault("dims %v of %s are not the tensor's shape %v", b.Dims, b.Elem, b.Shape)
