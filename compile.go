@@ -41,9 +41,11 @@ type Options struct {
 	// Quantize stores weights as Q8 or Q4 (see passes.Quantise), Cache the keys
 	// and values of attention as F32, BF16, F16 or Q8. "": as the spec says.
 	Quantize, Cache string
-	// Products is what operands of products are rounded to on compiled targets,
-	// F32 or BF16; sums stay f32, and sums of rows are not rounded. "": F32. It is
-	// an error where no product takes it, or the interpreter is the only target.
+	// Products is what operands of products are rounded to: BF16 on compiled targets,
+	// which is an error where no product takes it or the interpreter is the only target;
+	// or, as a part of the graph (see passes.RoundOperands), Q8 for the rows that weights
+	// of Q8 or Q4 are multiplied with. Sums stay f32, and sums of rows are not rounded.
+	// F32 takes such parts of a graph away; "": as the spec says.
 	Products string
 	// Slab is the most rows of the base clock that one pass through the code
 	// takes; longer calls are cut. 0: DefaultSlab.

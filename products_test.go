@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/memc-lang/memc"
+	"github.com/memc-lang/memc/ir"
+	"github.com/memc-lang/memc/ir/elem"
 )
 
 // TestProducts: with operands of products rounded to bf16, results move by no
@@ -45,11 +47,13 @@ func TestProductsHaveEffect(t *testing.T) {
 		o    memc.Options
 		text string
 	}{
-		{"contract", memc.Options{Products: "f16", Targets: []string{"interp"}}, "there are f32 and bf16"},
+		{"contract", memc.Options{Products: "f16", Targets: []string{"interp"}}, "there are f32, bf16, q8"},
 		{"contract", memc.Options{Products: "bf16", Quantize: "q8"}, "exclude each other"},
 		{"contract", memc.Options{Products: "bf16", Targets: []string{"interp"}}, "by compiled targets alone"},
 		{"contract", memc.Options{Products: "bf16", Set: codes}, "no product takes operands of bf16"},
 		{"attend", memc.Options{Products: "bf16", Set: attend, Cache: "q8"}, "no product takes operands of bf16"},
+		{"contract", memc.Options{Products: "q8"}, "no product of rows reads a weight that is stored as q8 or q4"},
+		{"attend", memc.Options{Products: "q8", Set: attend}, "no product of rows reads a weight that is stored as q8 or q4"},
 	} {
 		if c.o.Targets == nil {
 			c.o.Targets = []string{"sm_80"}
@@ -103,5 +107,35 @@ func TestWholePanels(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestCodedOperands: products of q8 are the graph's, so that the interpreter has them
+// too; asked for again they are an error, and f32 takes them away.
+func TestCodedOperands(t *testing.T) {
+	casts := func(m *ir.Module) (n int) {
+		for _, x := range memc.Nodes(m.Entries[0]) {
+			if x.Op.Name == "cast" && x.Type.Elem == elem.Q8 {
+				n++
+			}
+		}
+		return n
+	}
+	o := memc.Options{Set: params("K", "N"), Quantize: "q4", Products: "q8", Targets: []string{"interp"}}
+	if _, err := memc.Compile(t.Context(), "specs/bench/contract.spec", o); err != nil {
+		t.Error(err)
+	}
+	m, err := memc.Load("specs/bench/contract.spec", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := casts(m); n != 1 {
+		t.Errorf("%d operands are rounded, want 1", n)
+	}
+	if _, err := memc.Store(m, memc.Options{Products: "q8"}); err == nil || !strings.Contains(err.Error(), "nothing would change") {
+		t.Errorf("asked for twice: %v", err)
+	}
+	if m, err = memc.Store(m, memc.Options{Products: "f32"}); err != nil || casts(m) != 0 {
+		t.Errorf("with f32 %d are left (%v)", casts(m), err)
 	}
 }

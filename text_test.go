@@ -27,6 +27,8 @@ var texts = []struct {
 	{"`--cache f16`", memc.Options{Cache: "f16"}, 0.0005},
 	{"`--cache q8`", memc.Options{Cache: "q8"}, 0.001},
 	{"`--quantize q8 --cache q8`", memc.Options{Quantize: "q8", Cache: "q8"}, 0.003},
+	{"`--quantize q8 --products q8`", memc.Options{Quantize: "q8", Products: "q8"}, 0.003},
+	{"`--quantize q4 --products q8`", memc.Options{Quantize: "q4", Products: "q8"}, 0.1},
 }
 
 // TestText: what weights and histories in fewer bits cost a trained model on a text

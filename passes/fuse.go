@@ -158,11 +158,15 @@ func alone(n *ir.Node) bool {
 	return false
 }
 
-// codes reports whether a value, which these read, is stored as q8: rows that
-// products read. What histories alone read is rounded where it is stored there.
+// codes reports whether a value, which these read, is stored as q8: rows that products
+// read. What histories alone read is rounded where it is stored there.
 func codes(n *ir.Node, users []*ir.Node) bool {
-	rows := n.Op.Name == "cast" && n.Type.Elem == elem.Q8 && len(n.Type.Dims) == 2 && n.Type.Clock() != nil
-	return rows && len(users) > 0 && !slices.ContainsFunc(users, func(u *ir.Node) bool { return u.Op.Name != "dot" })
+	return n.Op.Name == "cast" && n.Type.Elem == elem.Q8 && rows(n.Type) && len(users) > 0 && !slices.ContainsFunc(users, func(u *ir.Node) bool { return u.Op.Name != "dot" })
+}
+
+// rows reports whether a type is that of a row, or of rows.
+func rows(t ir.Type) bool {
+	return len(t.Dims) == 2 && (t.Clock() != nil || static(t)) || len(t.Dims) == 1 && static(t)
 }
 
 func (f *fuser) grow() {

@@ -120,6 +120,14 @@ func tail(body *ir.Region, order []*ir.Node, outside map[*ir.Node]*ir.Node) map[
 	if !products {
 		return nil
 	}
+	// Rows leave a scan as they are: what products take as codes is rounded outside.
+	for _, n := range slices.Backward(order) {
+		for _, a := range n.Args {
+			if behind[n] && outside[a] == nil && a.Type.Elem.Quantised() {
+				behind[a] = true
+			}
+		}
+	}
 	// What is stored between must not be much more than what is given.
 	width := func(ns []*ir.Node) (w int) {
 		for _, n := range ns {
@@ -167,6 +175,9 @@ func shrink(b *ir.Builder, scan *ir.Node, args, rows []*ir.Node, outside map[*ir
 	// The frontier: nodes with rows that can leave, used by one that cannot.
 	var frontier []*ir.Node
 	need := func(n *ir.Node) {
+		for n != nil && n.Op.Name == "cast" && n.Type.Elem.Quantised() { // made inside, of what it rounds
+			n = n.Args[0]
+		}
 		if n != nil && outside[n] != nil && n.Type.Clock() == body.Clock && varies(n) && !slices.Contains(frontier, n) {
 			frontier = append(frontier, n)
 		}

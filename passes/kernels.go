@@ -390,6 +390,9 @@ func (sc *scope) index(k *kernelBuilder, s *store, t ir.Type, idx map[string]*in
 	switch s.kind {
 	case storeDims:
 		var e []*ints.Expr
+		if s.runs {
+			e = append(e, k.expr(ints.V(runVar)))
+		}
 		for _, d := range t.Dims {
 			e = append(e, idx[d.Name])
 		}

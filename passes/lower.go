@@ -317,6 +317,7 @@ type store struct {
 	shift   *ints.Expr // added to the row (to the element, where flat)
 	limit   *ints.Expr // copies into it take only that many rows
 	rows    bool       // row i lies at shift + i, whatever clock it follows
+	runs    bool       // of storeDims: the first index is the number of a run's chunk
 	ring    int        // above 0: at the rest of that by ring
 }
 

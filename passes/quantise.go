@@ -70,8 +70,7 @@ func weightUse(n, a *ir.Node, products, others map[string]bool) {
 }
 
 // RoundOperands gives entry points in which products with weights that are stored as
-// codes take what they multiply these with, rows of a clock, as to: Q8, or F32, as it
-// is. An error says that Q8 would change nothing.
+// codes take the rows that they multiply these with as to: Q8, or F32, as they are. An error says that Q8 would change nothing.
 func RoundOperands(entries []*ir.Graph, to elem.Type) ([]*ir.Graph, error) {
 	found, changed := false, false
 	out := rewritten(entries, func(b *ir.Builder, n *ir.Node, args []*ir.Node) *ir.Node {
@@ -81,7 +80,7 @@ func RoundOperands(entries []*ir.Graph, to elem.Type) ([]*ir.Graph, error) {
 		next := slices.Clone(args)
 		for i, w := range args {
 			x := args[1-i]
-			if w.Op.Name != "weight" || !w.Type.Elem.Quantised() || len(x.Type.Dims) != 2 || x.Type.Clock() == nil || !slices.Equal(n.Attr.Over, []string{x.Type.Dims[1].Name}) {
+			if w.Op.Name != "weight" || !w.Type.Elem.Quantised() || !rows(x.Type) || !slices.Equal(n.Attr.Over, []string{x.Type.Dims[len(x.Type.Dims)-1].Name}) {
 				continue
 			}
 			found = true

@@ -241,16 +241,28 @@ func (sc *scope) destination(n *ir.Node, whole bool) []*store {
 	return to
 }
 
-// temp is a buffer of its own for a computed node.
+// temp is a buffer of its own for a computed node. Codes lie in whole rows.
 func (sc *scope) temp(n *ir.Node, e elem.Type) *store {
 	s, dims := sc.lw.place(n.Type)
 	if sc.blocks && n.Type.Clock() != nil {
 		dims[0] += blockRows - 1 // kept of earlier calls
 	}
-	if sc.run && n.Type.Clock() == nil { // each chunk of a run has its own
-		s.shift = ints.Times(ints.V(runVar), ints.C(int64(dims[0])))
-		dims[0] *= sc.lw.plan.Loops[sc.loop].Max
+	if e.Quantised() && n.Type.Clock() == nil {
+		s.kind, dims = storeDims, nil
+		for _, d := range n.Type.Dims {
+			dims = append(dims, d.Size)
+		}
 	}
+	if sc.run && n.Type.Clock() == nil { // each chunk of a run has its own
+		most := sc.lw.plan.Loops[sc.loop].Max
+		if s.kind == storeDims {
+			s.runs, dims = true, append([]int{most}, dims...)
+		} else {
+			s.shift = ints.Times(ints.V(runVar), ints.C(int64(dims[0])))
+			dims[0] *= most
+		}
+	}
+	s.dims = dims
 	s.buf = sc.lw.buffer(plan.Buffer{Name: fmt.Sprintf("%sv%d", sc.lw.name, n.ID), Class: plan.Temp, Elem: e, Dims: dims})
 	return s
 }

@@ -79,7 +79,7 @@ func (w *writer) node(m *ir.Node, over int) *ir.Node {
 	}
 	var x *ir.Node
 	switch {
-	case m.Type.Clock() != nil && m.Op.Name != "index" && (m.Op.Name == "param" || w.early[m]):
+	case m.Type.Clock() != nil && m.Op.Name != "index" && (m.Op.Name == "param" || w.early[m]) && !m.Type.Elem.Quantised(): // codes are made again
 		x = w.keep(m, over)
 	case over == overChunk && w.first(m):
 		x = w.sum(m)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"text/tabwriter"
 
+	"github.com/memc-lang/memc/ir/elem"
 	"github.com/memc-lang/memc/runtime"
 )
 
@@ -151,6 +152,9 @@ func (c *benchCmd) Run(a *app) error {
 	r := benchReport{Spec: p.Name(), Entry: c.Entry, Target: p.Target(), Device: p.Device(), where: p.where(b.threads), Threads: b.threads, CompileSeconds: p.compileSeconds}
 	if p.Target() != "interp" {
 		r.Products = p.Artifact().Manifest.Products
+	}
+	if r.Products == "" && codedOperands(b.graph) > 0 {
+		r.Products = elem.Q8.String()
 	}
 	ways := c.ways()
 	if r.PeakRSS, err = b.footprint(ways[0]); err != nil {

@@ -44,8 +44,8 @@ func (c *dumpCmd) Run(a *app) error {
 	if c.Level == "graph" && (c.Target != "" || c.NoFuse) {
 		return usage("a graph does not depend on --target and --no-fuse; --level says what else to show")
 	}
-	if c.Level == "graph" && (c.Slab != nil || c.Products != "" || c.Hybrid != "" || c.Tuning != "") {
-		return usage("a graph does not depend on --slab, --products, --hybrid and --tuning; --level says what else to show")
+	if c.Level == "graph" && (c.Slab != nil || c.Products == "bf16" || c.Hybrid != "" || c.Tuning != "") {
+		return usage("a graph does not depend on --slab, --products bf16, --hybrid and --tuning; --level says what else to show")
 	}
 	if c.HTML != "" && (c.Level != "graph" || c.After != "") {
 		return usage("--html shows the graph after every pass; --level and --after do not go with it")

@@ -30,7 +30,7 @@ type source struct {
 	Config string   `placeholder:"FILE" help:"A JSON object with values for the spec's parameters; other keys are ignored."`
 
 	Quantize string `placeholder:"Q" help:"Store the weights of products as q8 (8.25 bits each) or q4 (4.5 bits)."`
-	Products string `placeholder:"T" help:"Round the operands of products to bf16, which matrix units multiply faster; f32 leaves them. Sums stay f32."`
+	Products string `placeholder:"T" help:"Round the operands of products to bf16, which matrix units multiply faster, or what weights of q8 or q4 are multiplied with to q8; f32 leaves them. Sums stay f32."`
 	Cache    string `placeholder:"T" help:"Keep the keys and values of attention as f32, bf16, f16 or q8."`
 	Slab     *int   `placeholder:"N" help:"Rows that one pass through the code takes (512); longer calls are cut. More suit a GPU and need more memory."`
 	Hybrid   string `placeholder:"H" help:"How attention and a memory of one layer run: apart, launch (in one launch), or beside (one in the other's pauses); without it as counts say."`

@@ -19,7 +19,7 @@ type tuneCmd struct {
 	Set      []string       `sep:"none" placeholder:"K=V" help:"Set a parameter of the spec; the value is JSON. May be repeated."`
 	Config   string         `placeholder:"FILE" help:"A JSON object with values for the spec's parameters; other keys are ignored."`
 	Quantize string         `placeholder:"Q" help:"Store the weights of products as q8 or q4."`
-	Products string         `placeholder:"T" help:"Round the operands of products to bf16; f32 leaves them."`
+	Products string         `placeholder:"T" help:"Round the operands of products to bf16, or those of quantised weights to q8; f32 leaves them."`
 	Cache    string         `placeholder:"T" help:"Keep the keys and values of attention as f32, bf16, f16 or q8."`
 	Target   string         `placeholder:"T" help:"The target to tune; without it the fastest that this machine has."`
 	Threads  *int           `placeholder:"N" help:"Threads of a call; without it one for each processor."`

@@ -2,6 +2,7 @@ package amd64
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/constant"
@@ -19,8 +20,8 @@ import (
 // codesView is view for rows of codes that products read as left operands, and no
 // other statement does: from a group's start on, along k.
 func (b *block) codesView(l *kernel.Load) bool {
-	nd := len(l.Buf.Dims)
-	if l.Buf.Elem != kernel.Q8 || !b.machine.fixes(l.Buf.Elem) || nd != 2 || len(l.Idx) != nd || l.Dst.Cols == 1 && l.Dst.Rows > 1 {
+	last := len(l.Buf.Dims) - 1
+	if l.Buf.Elem != kernel.Q8 || !b.machine.fixes(l.Buf.Elem) || last < 0 || len(l.Idx) != last+1 {
 		return false
 	}
 	for _, r := range b.uses[l.Dst].reads {
@@ -28,16 +29,28 @@ func (b *block) codesView(l *kernel.Load) bool {
 			return false
 		}
 	}
-	row, n0, ok := l.Idx[0].Coeff(kernel.Row)
-	col, k0, alike := l.Idx[1].Coeff(kernel.Col)
-	if !ok || !alike || col != 1 || n0.Has(kernel.Col) || k0.Has(kernel.Row) || b.multiple(k0)%int64(l.Buf.Elem.Group()) != 0 {
+	from := slices.Clone(l.Idx)
+	col, k0, ok := l.Idx[last].Coeff(kernel.Col)
+	if !ok || col != 1 || k0.Has(kernel.Row) || b.multiple(k0)%int64(l.Buf.Elem.Group()) != 0 {
 		return false
 	}
-	c, ok := b.codes(l.Buf, []*ints.Expr{n0, k0})
+	from[last] = k0
+	var row int64
+	if last > 0 {
+		if row, from[last-1], ok = l.Idx[last-1].Coeff(kernel.Row); !ok {
+			return false
+		}
+	}
+	for _, e := range from[:last] {
+		if e.Has(kernel.Row) || e.Has(kernel.Col) {
+			return false
+		}
+	}
+	c, ok := b.codes(l.Buf, from)
 	if !ok {
 		return false
 	}
-	b.places[l.Dst] = place{ptr: b.at(b.bufs[l.Buf], b.int(c.scale)), elem: l.Buf.Elem, row: row * l.Buf.Elem.RowBytes(int64(l.Buf.Dims[1]))}
+	b.places[l.Dst] = place{ptr: b.at(b.bufs[l.Buf], b.int(c.scale)), elem: l.Buf.Elem, row: row * l.Buf.Elem.RowBytes(int64(l.Buf.Dims[last]))}
 	return true
 }
 
