@@ -27,11 +27,16 @@ func TestKernelCosts(t *testing.T) {
 		flops  int64 // of all, 0: not worked out by hand
 	}{
 		{"specs/bench/contract.spec", settings("K", "64", "N", "32"), 10, 2 * 64 * 32 * 10},
+		{"specs/bench/contract.spec", settings("K", "64", "N", "32", "weights", `"q4"`), 10, 2 * 64 * 32 * 10},
 		{"specs/bench/attend.spec", settings("heads", "2", "kv_heads", "1", "head_dim", "16", "window", "8"), 100, 2 * 2 * 2 * 16 * (100*8 - 7*8/2)},
 		{"specs/bench/recur.spec", benchOptions().Set, 170, 0},
 		{"specs/bench/hybrid.spec", settings("heads", "2", "kv_heads", "1", "head_dim", "16", "dim", "16", "hidden", "32", "chunk", "16", "window", "8"), 104, 0},
 	} {
-		m, err := Load(c.spec, Options{Set: c.set})
+		o := Options{Set: c.set}
+		if c.set["weights"] != nil { // codes on both sides
+			o.Products = "q8"
+		}
+		m, err := Load(c.spec, o)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -131,7 +131,11 @@ func (b *block) expr(n *ir.Node, rd, cd string) *kernel.Val {
 		from, to := n.Args[0].Type.Elem, n.Type.Elem
 		switch {
 		case to.Float() && to != elem.F32 && from != to && !b.keptOnly(n):
-			fail(n, "a cast of %s to %s is not compiled: it is a way to store weights, states, and the keys and values of attention; say `as %s` behind these", from, to, to)
+			more := ""
+			if to == elem.Q8 {
+				more = ", or behind rows that nothing but products reads"
+			}
+			fail(n, "a cast of %s to %s is not compiled: it is a way to store weights, states, and the keys and values of attention; say `as %s` behind these%s", from, to, to, more)
 		case to.Float() && v.Elem != elem.F32:
 			return kernel.F(kernel.ToF32, v)
 		case to == elem.I64 && v.Elem != elem.I64:

@@ -29,7 +29,8 @@ import (
 // and then words: what to add to each digit's sum for the codes being larger, and the
 // power's exponent. A record of Q4 has these for every four steps of k, 12 digits and a
 // word; its steps stand in the order in which instructions take codes: the even ones
-// of a word and then the odd ones.
+// of a word and then the odd ones. Rows that are codes themselves (codedleft.go) have
+// one digit, and their scale for the power.
 
 const (
 	fixedDigits  = 3

@@ -196,8 +196,9 @@ type Map struct {
 // buffer, a target may sum the codes of each of its groups in a chain of their
 // own and add that sum times the scale; for that it may first round the elements
 // of A that meet a group of Q4 to multiples of a power of two that is at most
-// 2^-21 of the largest of them, and then makes no other error in the chain. Valid
-// counts of K agree.
+// 2^-21 of the largest of them, and then makes no other error in the chain. Where A was
+// loaded from Q8 too, it may sum the products of codes, which are exact, and add them
+// times both scales. Valid counts of K agree.
 //
 // Operands is F32, or BF16 where every element of A and B is rounded to bf16,
 // to nearest even, before it is multiplied; sums stay f32.
