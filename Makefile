@@ -38,8 +38,8 @@ demo: llvm build ## compile a model, stream a million tokens through it, get a k
 	@echo "A stream of 1,048,576 tokens with a key of 20 bits near its start; the model must repeat the key at the end:"
 	$(BIN) eval passkey models/passkey-allmem --length 1048576 --depth 0.001 --seeds 1
 	@echo
-	@echo "A text, byte by byte, through the same architecture with random weights (they predict nothing: what counts is speed and state):"
-	$(BIN) run specs/allmem.spec --config models/passkey-allmem/config.json --set vocab_size=256 --seed 1 --text README.md
+	@echo "A text that a small trained model of the same architecture has not seen, byte by byte: the bits that it needs for one:"
+	$(BIN) run testdata/bytes --text testdata/bytes/text.txt
 
 # The summary behind the tests has what failed and, with the reasons, what was skipped.
 test: check $(GOTESTSUM) ## all that must hold: format, vet, staticcheck, tests, each fuzz target for a moment

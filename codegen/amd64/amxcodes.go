@@ -42,8 +42,8 @@ func (m *module) codeProduct(key quantKey) *ir.Func {
 	}
 	a, pb, dst := ir.NewParam("a", bytePtr), ir.NewParam("b", bytePtr), ir.NewParam("dst", bytePtr)
 	aRow, panel, depth, dstRow := ir.NewParam("a.row", i64), ir.NewParam("b.panel", i64), ir.NewParam("k", i64), ir.NewParam("dst.row", i64)
-	rows, vecs, acc, room := ir.NewParam("rows", i64), ir.NewParam("vecs", i64), ir.NewParam("acc", bit), ir.NewParam("room", bytePtr)
-	f := m.newFunc(name, types.Void, a, aRow, pb, panel, depth, dst, dstRow, rows, vecs, acc, room)
+	rows, vecs, acc, next, room := ir.NewParam("rows", i64), ir.NewParam("vecs", i64), ir.NewParam("acc", bit), ir.NewParam("next", i64), ir.NewParam("room", bytePtr)
+	f := m.newFunc(name, types.Void, a, aRow, pb, panel, depth, dst, dstRow, rows, vecs, acc, next, room)
 	f.private()
 	m.decls[name] = f.f
 	vectors, group := m.fixedProduct(key), int64(key.elem.Group())
@@ -65,10 +65,10 @@ func (m *module) codeProduct(key quantKey) *ir.Func {
 		})
 		left := f.sub(depth, f.mul(groups, c64(group)))
 		f.when(f.icmp(predicate[ints.Lt], c64(0), left), func() {
-			f.call(vectors, f.at(a, f.mul(groups, c64(key.record().bytes()))), aRow, f.at(pb, f.mul(groups, c64(key.blockBytes()))), panel, left, dst, dstRow, high, vecs, constant.True)
+			f.call(vectors, f.at(a, f.mul(groups, c64(key.record().bytes()))), aRow, f.at(pb, f.mul(groups, c64(key.blockBytes()))), panel, left, dst, dstRow, high, vecs, constant.True, next)
 		})
 	})
-	f.call(vectors, f.at(a, f.mul(high, aRow)), aRow, pb, panel, depth, f.at(dst, f.mul(high, dstRow)), dstRow, f.sub(rows, high), vecs, acc)
+	f.call(vectors, f.at(a, f.mul(high, aRow)), aRow, pb, panel, depth, f.at(dst, f.mul(high, dstRow)), dstRow, f.sub(rows, high), vecs, acc, next)
 	f.ret()
 	return f.f
 }

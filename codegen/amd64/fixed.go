@@ -265,15 +265,16 @@ func (m *module) fixRow(e kernel.Elem) *ir.Func {
 // fixedProduct is the function that computes such a product:
 //
 //	product(records of a, bytes between its rows, b, bytes between its panels, k,
-//	        dst, bytes between its rows, rows, vectors of columns, add to dst)
+//	        dst, bytes between its rows, rows, vectors of columns, add to dst,
+//	        bytes to what will be b, or 0)
 func (m *module) fixedProduct(key quantKey) *ir.Func {
 	if f := m.quants[key]; f != nil {
 		return f
 	}
 	a, pb, dst := ir.NewParam("a", bytePtr), ir.NewParam("b", bytePtr), ir.NewParam("dst", bytePtr)
 	aRow, panel, depth, dstRow := ir.NewParam("a.row", i64), ir.NewParam("b.panel", i64), ir.NewParam("k", i64), ir.NewParam("dst.row", i64)
-	rows, vecs, acc := ir.NewParam("rows", i64), ir.NewParam("vecs", i64), ir.NewParam("acc", bit)
-	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d.%d", key.elem, key.perPanel*lanes, key.digits), types.Void, a, aRow, pb, panel, depth, dst, dstRow, rows, vecs, acc)
+	rows, vecs, acc, next := ir.NewParam("rows", i64), ir.NewParam("vecs", i64), ir.NewParam("acc", bit), ir.NewParam("next", i64)
+	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d.%d", key.elem, key.perPanel*lanes, key.digits), types.Void, a, aRow, pb, panel, depth, dst, dstRow, rows, vecs, acc, next)
 	f.private()
 	m.quants[key] = f.f
 	f.when(f.bin(xor, acc, constant.True), func() { f.clear(dst, dstRow, rows, vecs) })
@@ -285,7 +286,7 @@ func (m *module) fixedProduct(key quantKey) *ir.Func {
 			f.count(v, to, int64(w), func(v value.Value) {
 				scales, codes := f.columns(key, pb, panel, v)
 				f.count(row, end, int64(s.Rows), func(r value.Value) {
-					f.call(micro, f.at(a, f.mul(r, aRow)), aRow, scales, codes, panel, depth, f.at(f.at(dst, f.mul(v, c64(lanes*4))), f.mul(r, dstRow)), dstRow)
+					f.call(micro, f.at(a, f.mul(r, aRow)), aRow, scales, codes, panel, depth, f.at(f.at(dst, f.mul(v, c64(lanes*4))), f.mul(r, dstRow)), dstRow, next)
 				})
 			})
 			v = to
@@ -295,18 +296,28 @@ func (m *module) fixedProduct(key quantKey) *ir.Func {
 	return f.f
 }
 
+// nextOf is how far what the loop's next turn has for an operand is from what it is; 0
+// where it stays, or nothing is known.
+func (b *block) nextOf(r right) value.Value {
+	if r.next == nil {
+		return c64(0)
+	}
+	return r.next
+}
+
 // fixedMicro is the function that adds the product of one register tile:
 //
 //	micro(records of a, bytes between its rows, scales and codes of b,
-//	      bytes between its panels, k, dst, bytes between its rows)
+//	      bytes between its panels, k, dst, bytes between its rows, bytes to what will
+//	      be b, or 0)
 func (m *module) fixedMicro(key quantKey) *ir.Func {
 	if f := m.quantMicros[key]; f != nil {
 		return f
 	}
 	pa, aRow := ir.NewParam("a", bytePtr), ir.NewParam("a.row", i64)
 	ps, pb, panel, depth := ir.NewParam("scales", bytePtr), ir.NewParam("codes", bytePtr), ir.NewParam("b.panel", i64), ir.NewParam("k", i64)
-	dst, dstRow := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64)
-	f := m.newFunc(fmt.Sprintf("memc.dot%dx%d.%s.%d.%d", key.Rows, key.Vecs*lanes, key.elem, key.perPanel*lanes, key.digits), types.Void, pa, aRow, ps, pb, panel, depth, dst, dstRow)
+	dst, dstRow, then := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64), ir.NewParam("next", i64)
+	f := m.newFunc(fmt.Sprintf("memc.dot%dx%d.%s.%d.%d", key.Rows, key.Vecs*lanes, key.elem, key.perPanel*lanes, key.digits), types.Void, pa, aRow, ps, pb, panel, depth, dst, dstRow, then)
 	f.private()
 	m.quantMicros[key] = f.f
 	rows, vecs := key.Rows, key.Vecs
@@ -408,10 +419,10 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 		}
 	}
 	whole, _ := f.floorDivConst(depth, group, true, false)
-	ahead := f.ahead(key, panel, whole, fixedAhead/key.blockBytes()+1)
+	ahead, stays := f.ahead(key, panel, whole, fixedAhead/key.blockBytes()+1), f.icmp(predicate[ints.Eq], then, c64(0))
 	out := f.loop(c64(0), whole, 1, append([]value.Value{pa, ps, pb}, results...), func(g value.Value, c []value.Value) []value.Value {
 		a, s, b := c[0], c[1], c[2]
-		fetch := f.at(s, ahead(g))
+		fetch := f.at(s, f.choose(stays, ahead(g), then))
 		sums, line, words := begin(a), int64(0), group/perWord
 		for w := range words {
 			// Evenly, and not into the nearest cache: the processor has room for few lines on

@@ -126,7 +126,7 @@ func (b *block) quantised(t *kernel.Tile, trans bool, a left, r right, depth val
 		if x.ptr == nil {
 			x = b.fix(t, r.elem, trans, span{b.pos, b.pos})
 		}
-		key, args := quantKey{elem: r.elem, perPanel: r.perPanel, digits: x.digits}, []value.Value{x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, acc}
+		key, args := quantKey{elem: r.elem, perPanel: r.perPanel, digits: x.digits}, []value.Value{x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, acc, b.nextOf(r)}
 		if !b.machine.codeTiles(r.elem) || b.shape == nil {
 			b.call(b.fixedProduct(key), args...)
 			return
@@ -439,7 +439,7 @@ func (b *block) quantisedView(l *kernel.Load, idx []*ints.Expr, ck int64, byRow 
 	}
 	ks := int64(l.Buf.Dims[nd-1])
 	b.places[l.Dst] = place{ptr: b.at(b.bufs[l.Buf], b.int(c.scale)), elem: l.Buf.Elem,
-		panel: &panel{size: p, stride: p * l.Buf.Elem.RowBytes(ks), byRow: byRow}}
+		panel: &panel{size: p, stride: p * l.Buf.Elem.RowBytes(ks), byRow: byRow}, next: b.toNext(c.scale, 1)}
 	return true
 }
 
@@ -460,6 +460,10 @@ func (b *block) loadQuantised(s *kernel.Load) {
 		c.code, c.shift = ints.Minus(c.code, in), ints.Times(in, ints.C(8))
 	}
 	along := buf.Panel == 0 && s.Gather == nil && buf.Elem == kernel.Q8 && nd > 0 && ints.Equal(s.Idx[nd-1], ints.V(kernel.Col)) && t.Cols > 1
+	if along && t.Cols%buf.Elem.Group() == 0 && t.ValidCols == nil {
+		b.loadGroups(s, d, c)
+		return
+	}
 	n := b.cols(t)
 	b.eachRow(t, func(r value.Value) {
 		b.gathered(s, func() {
@@ -485,6 +489,29 @@ func (b *block) loadQuantised(s *kernel.Load) {
 					}
 					b.store(b.bin(fmul, x, scale), row, b.mul(col, c64(d.col)))
 				})
+			})
+		})
+	})
+}
+
+// loadGroups is loadQuantised for rows of Q8 in whole groups. What the loop's next turn
+// loads is fetched.
+func (b *block) loadGroups(s *kernel.Load, d place, c codes) {
+	t, group := s.Dst, int64(s.Buf.Elem.Group())
+	next := b.toNext(c.scale.Subst(map[string]*ints.Expr{kernel.Row: ints.C(0), kernel.Col: ints.C(0)}), 1) // of any row
+	b.eachRow(t, func(r value.Value) {
+		row := b.rowAt(d, r)
+		b.count(c64(0), c64(int64(t.Cols)), group, func(col value.Value) {
+			b.bind(kernel.Col, col, ints.Range{Lo: 0, Hi: int64(t.Cols) - group}, group, func() {
+				at, to := b.at(b.bufs[s.Buf], b.int(c.code)), b.at(row, b.mul(col, c64(d.col)))
+				if next != nil {
+					b.prefetchFar(at, next)
+				}
+				scale := b.splat(b.widened(b.load(i16, b.bufs[s.Buf], b.int(c.scale))))
+				for i := int64(0); i < group; i += lanes {
+					x := b.convert(sitofp, b.convert(sext, b.load(v8, at, c64(i)), i32), f32)
+					b.store(b.bin(fmul, x, scale), to, c64(i*d.col))
+				}
 			})
 		})
 	})
