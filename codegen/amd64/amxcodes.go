@@ -42,7 +42,7 @@ func (m *module) codeProduct(key quantKey) *ir.Func {
 	}
 	a, pb, dst := ir.NewParam("a", bytePtr), ir.NewParam("b", bytePtr), ir.NewParam("dst", bytePtr)
 	aRow, panel, depth, dstRow := ir.NewParam("a.row", i64), ir.NewParam("b.panel", i64), ir.NewParam("k", i64), ir.NewParam("dst.row", i64)
-	rows, vecs, acc, next, room := ir.NewParam("rows", i64), ir.NewParam("vecs", i64), ir.NewParam("acc", bit), ir.NewParam("next", i64), ir.NewParam("room", bytePtr)
+	rows, vecs, acc, next, room := ir.NewParam("rows", i64), ir.NewParam("vecs", i64), ir.NewParam("acc", bit), ir.NewParam("next", bytePtr), ir.NewParam("room", bytePtr)
 	f := m.newFunc(name, types.Void, a, aRow, pb, panel, depth, dst, dstRow, rows, vecs, acc, next, room)
 	f.private()
 	m.decls[name] = f.f

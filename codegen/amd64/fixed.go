@@ -122,8 +122,20 @@ func (f *fn) as(v value.Value, t types.Type) value.Value {
 // fixed is a left operand in records.
 type fixed struct {
 	record
-	ptr value.Value
-	row int64 // bytes between rows
+	trans bool
+	ptr   value.Value
+	row   int64 // bytes between rows
+}
+
+// fixedFor is a left operand for products with codes of a type; what is made for one
+// product serves those behind it.
+func (b *block) fixedFor(t *kernel.Tile, e kernel.Elem, trans bool) fixed {
+	x := b.fixed[t]
+	if x.ptr == nil || x.elem != e || x.trans != trans {
+		x = b.fix(t, e, trans, b.rest)
+		b.fixed[t] = x
+	}
+	return x
 }
 
 // fix turns the left operand of a product with codes of a type into records, in
@@ -135,7 +147,7 @@ func (b *block) fix(t *kernel.Tile, e kernel.Elem, trans bool, alive span) fixed
 		a.row, a.step, m, k, rows, depth = a.step, a.row, k, m, depth, rows
 	}
 	group := int64(e.Group())
-	to, one := fixed{record: record{e, fixedDigits}}, b.fixRow
+	to, one := fixed{record: record{e, fixedDigits}, trans: trans}, b.fixRow
 	if p.elem.Quantised() {
 		to.digits, one = 1, b.fixCodes
 	}
@@ -149,10 +161,9 @@ func (b *block) fix(t *kernel.Tile, e kernel.Elem, trans bool, alive span) fixed
 }
 
 // fixAhead turns the left operands of products in a loop into records before the
-// loop, where the loop does not change them. What it gives forgets them.
-func (b *block) fixAhead(loop *kernel.For) (forget func()) {
+// loop, where the loop does not change them.
+func (b *block) fixAhead(loop *kernel.For) {
 	coded := map[*kernel.Tile]kernel.Elem{}
-	var tiles []*kernel.Tile
 	statements(loop.Body, func(s kernel.Stmt) {
 		switch s := s.(type) {
 		case *kernel.Load:
@@ -161,17 +172,11 @@ func (b *block) fixAhead(loop *kernel.For) (forget func()) {
 			}
 		case *kernel.Dot:
 			t, r, trans, _ := operands(s)
-			if e, ok := coded[r]; ok && b.written[t] && b.fixed[t].ptr == nil && b.inScope(t.ValidRows) && b.inScope(t.ValidCols) && !writes(loop.Body, t) {
-				b.fixed[t] = b.fix(t, e, trans, b.rest)
-				tiles = append(tiles, t)
+			if e, ok := coded[r]; ok && b.written[t] && b.inScope(t.ValidRows) && b.inScope(t.ValidCols) && !writes(loop.Body, t) {
+				b.fixedFor(t, e, trans)
 			}
 		}
 	})
-	return func() {
-		for _, t := range tiles {
-			delete(b.fixed, t)
-		}
-	}
 }
 
 // fixRow is the function that turns one row into records:
@@ -266,14 +271,14 @@ func (m *module) fixRow(e kernel.Elem) *ir.Func {
 //
 //	product(records of a, bytes between its rows, b, bytes between its panels, k,
 //	        dst, bytes between its rows, rows, vectors of columns, add to dst,
-//	        bytes to what will be b, or 0)
+//	        what will be b next)
 func (m *module) fixedProduct(key quantKey) *ir.Func {
 	if f := m.quants[key]; f != nil {
 		return f
 	}
 	a, pb, dst := ir.NewParam("a", bytePtr), ir.NewParam("b", bytePtr), ir.NewParam("dst", bytePtr)
 	aRow, panel, depth, dstRow := ir.NewParam("a.row", i64), ir.NewParam("b.panel", i64), ir.NewParam("k", i64), ir.NewParam("dst.row", i64)
-	rows, vecs, acc, next := ir.NewParam("rows", i64), ir.NewParam("vecs", i64), ir.NewParam("acc", bit), ir.NewParam("next", i64)
+	rows, vecs, acc, next := ir.NewParam("rows", i64), ir.NewParam("vecs", i64), ir.NewParam("acc", bit), ir.NewParam("next", bytePtr)
 	f := m.newFunc(fmt.Sprintf("memc.product.%s.%d.%d", key.elem, key.perPanel*lanes, key.digits), types.Void, a, aRow, pb, panel, depth, dst, dstRow, rows, vecs, acc, next)
 	f.private()
 	m.quants[key] = f.f
@@ -285,6 +290,8 @@ func (m *module) fixedProduct(key quantKey) *ir.Func {
 			micro := m.fixedMicro(quantKey{Shape{s.Rows, w}, key.elem, key.perPanel, false, key.digits})
 			f.count(v, to, int64(w), func(v value.Value) {
 				scales, codes := f.columns(key, pb, panel, v)
+				beside, _ := f.columns(key, pb, panel, f.add(v, c64(int64(w))))
+				next := f.choose(f.icmp(predicate[ints.Lt], f.add(v, c64(int64(w))), vecs), beside, value.Value(next))
 				f.count(row, end, int64(s.Rows), func(r value.Value) {
 					f.call(micro, f.at(a, f.mul(r, aRow)), aRow, scales, codes, panel, depth, f.at(f.at(dst, f.mul(v, c64(lanes*4))), f.mul(r, dstRow)), dstRow, next)
 				})
@@ -296,27 +303,59 @@ func (m *module) fixedProduct(key quantKey) *ir.Func {
 	return f.f
 }
 
-// nextOf is how far what the loop's next turn has for an operand is from what it is; 0
-// where it stays, or nothing is known.
-func (b *block) nextOf(r right) value.Value {
-	if r.next == nil {
-		return c64(0)
+// then is where the codes begin that are multiplied behind r: those of the loop's next
+// turn, or of the list's next product, or behind its last one those of the first for the
+// grid's next columns.
+func (b *block) then(r right, vecs value.Value) value.Value {
+	if r.next != nil {
+		return b.at(r.ptr, r.next)
 	}
-	return r.next
+	if b.firstCodes.ptr == nil {
+		b.firstCodes = r
+	}
+	for i, s := range b.after {
+		if d, ok := s.(*kernel.Dot); ok {
+			_, t, _, _ := operands(d)
+			if p, ok := b.codesLie(t, b.after[:i]); ok && p.elem == r.elem && p.panel.stride == r.panel {
+				return p.ptr
+			}
+		}
+	}
+	if b.firstCodes.elem == r.elem && b.firstCodes.panel == r.panel {
+		r = b.firstCodes
+	}
+	panels, _ := b.floorDivConst(vecs, r.perPanel, true, false)
+	return b.at(r.ptr, b.mul(panels, c64(r.panel)))
+}
+
+// codesLie is the place of a right operand of codes that is loaded already, or by a
+// statement of before.
+func (b *block) codesLie(t *kernel.Tile, before []kernel.Stmt) (p place, ok bool) {
+	if p, ok = b.places[t]; ok {
+		return p, p.panel != nil && p.elem.Quantised()
+	}
+	for _, s := range before {
+		if l, is := s.(*kernel.Load); is && l.Dst == t && l.Buf.Panel > 0 && l.Buf.Elem.Quantised() && b.panelView(l) {
+			p = b.places[t]
+			delete(b.places, t)
+			return p, true
+		}
+	}
+	return place{}, false
 }
 
 // fixedMicro is the function that adds the product of one register tile:
 //
 //	micro(records of a, bytes between its rows, scales and codes of b,
-//	      bytes between its panels, k, dst, bytes between its rows, bytes to what will
-//	      be b, or 0)
+//	      bytes between its panels, k, dst, bytes between its rows, what will be the
+//	      scales next)
 func (m *module) fixedMicro(key quantKey) *ir.Func {
 	if f := m.quantMicros[key]; f != nil {
 		return f
 	}
 	pa, aRow := ir.NewParam("a", bytePtr), ir.NewParam("a.row", i64)
 	ps, pb, panel, depth := ir.NewParam("scales", bytePtr), ir.NewParam("codes", bytePtr), ir.NewParam("b.panel", i64), ir.NewParam("k", i64)
-	dst, dstRow, then := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64), ir.NewParam("next", i64)
+	dst, dstRow, then := ir.NewParam("dst", bytePtr), ir.NewParam("dst.row", i64), ir.NewParam("next", bytePtr)
 	f := m.newFunc(fmt.Sprintf("memc.dot%dx%d.%s.%d.%d", key.Rows, key.Vecs*lanes, key.elem, key.perPanel*lanes, key.digits), types.Void, pa, aRow, ps, pb, panel, depth, dst, dstRow, then)
 	f.private()
 	m.quantMicros[key] = f.f
@@ -419,10 +458,12 @@ func (m *module) fixedMicro(key quantKey) *ir.Func {
 		}
 	}
 	whole, _ := f.floorDivConst(depth, group, true, false)
-	ahead, stays := f.ahead(key, panel, whole, fixedAhead/key.blockBytes()+1), f.icmp(predicate[ints.Eq], then, c64(0))
+	// Some groups ahead, and behind the panels' ends in what comes next.
+	ahead := fixedAhead/key.blockBytes() + 1
+	last := f.smax(f.sub(whole, c64(ahead)), c64(0))
 	out := f.loop(c64(0), whole, 1, append([]value.Value{pa, ps, pb}, results...), func(g value.Value, c []value.Value) []value.Value {
 		a, s, b := c[0], c[1], c[2]
-		fetch := f.at(s, f.choose(stays, ahead(g), then))
+		fetch := f.choose(f.icmp(predicate[ints.Lt], g, last), f.at(s, c64(ahead*key.blockBytes())), f.at(then, f.mul(f.sub(g, last), c64(key.blockBytes()))))
 		sums, line, words := begin(a), int64(0), group/perWord
 		for w := range words {
 			// Evenly, and not into the nearest cache: the processor has room for few lines on

@@ -140,7 +140,8 @@ func (m *module) kernel(k *kernel.Kernel) (scratchBytes int64) {
 
 // list emits statements in order.
 func (b *block) list(body []kernel.Stmt) {
-	outer, rest := b.where, b.rest
+	outer, rest, first := b.where, b.rest, b.firstCodes
+	b.firstCodes = right{}
 	end := b.pos + positions(body)
 	for i := 0; i < len(body); i++ {
 		s := body[i]
@@ -153,6 +154,7 @@ func (b *block) list(body []kernel.Stmt) {
 		if m := scaling(body[i:]); m != nil {
 			b.note(firstLine(s))
 			b.note(firstLine(body[i+1]))
+			b.after = body[i+2:]
 			b.dotStmt(body[i+1].(*kernel.Dot), m)
 			b.wrote(s)
 			i++
@@ -184,7 +186,7 @@ func (b *block) list(body []kernel.Stmt) {
 			b.note(firstLine(s))
 			from, to := b.int(s.Lo), b.int(s.Hi)
 			b.turnAhead(s, b.icmp(predicate[ints.Lt], b.add(from, c64(int64(s.Step))), to))
-			forget := b.fixAhead(s)
+			b.fixAhead(s)
 			lo, hi := s.Lo.Interval(b.ranges), s.Hi.Interval(b.ranges)
 			step := gcd(b.multiple(s.Lo), int64(s.Step))
 			if lo.Lo == lo.Hi && hi.Hi <= lo.Lo+int64(s.Step) { // one turn at most
@@ -203,7 +205,6 @@ func (b *block) list(body []kernel.Stmt) {
 				})
 			})
 			b.ahead, b.turn = outer, turned
-			forget()
 			b.endSums(s)
 			b.pos++
 		case *kernel.When:
@@ -213,11 +214,12 @@ func (b *block) list(body []kernel.Stmt) {
 			b.within(s.Body, func() { b.when(c, func() { b.list(s.Body) }) })
 			b.pos++
 		default:
+			b.after = body[i+1:]
 			b.plain(s, body[i+1:])
 			b.wrote(s)
 		}
 	}
-	b.where, b.rest = outer, rest
+	b.where, b.rest, b.firstCodes = outer, rest, first
 }
 
 // wrote notes that a statement has written its tile.
@@ -231,6 +233,7 @@ func (b *block) wrote(s kernel.Stmt) {
 // forget drops the copies of a tile.
 func (b *block) forget(t *kernel.Tile) {
 	delete(b.turns, t)
+	delete(b.fixed, t)
 	maps.DeleteFunc(b.copies, func(c copyKey, _ copied) bool { return c.tile == t })
 }
 
@@ -258,9 +261,9 @@ func (b *block) within(body []kernel.Stmt, emit func()) {
 			b.forget(w)
 		}
 	})
-	turns, copies, written := maps.Clone(b.turns), maps.Clone(b.copies), maps.Clone(b.written)
+	turns, copies, written, fixed := maps.Clone(b.turns), maps.Clone(b.copies), maps.Clone(b.written), maps.Clone(b.fixed)
 	emit()
-	b.turns, b.copies, b.written = turns, copies, written
+	b.turns, b.copies, b.written, b.fixed = turns, copies, written, fixed
 }
 
 func (b *block) plain(s kernel.Stmt, after []kernel.Stmt) {

@@ -122,11 +122,8 @@ func (k quantKey) blockBytes() int64 { return k.perPanel * lanes * k.elem.BlockB
 // quantised computes a product with a quantised right operand.
 func (b *block) quantised(t *kernel.Tile, trans bool, a left, r right, depth value.Value, d place, rows, vecs, acc value.Value) {
 	if b.machine.fixes(r.elem) {
-		x := b.fixed[t]
-		if x.ptr == nil {
-			x = b.fix(t, r.elem, trans, span{b.pos, b.pos})
-		}
-		key, args := quantKey{elem: r.elem, perPanel: r.perPanel, digits: x.digits}, []value.Value{x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, acc, b.nextOf(r)}
+		x := b.fixedFor(t, r.elem, trans)
+		key, args := quantKey{elem: r.elem, perPanel: r.perPanel, digits: x.digits}, []value.Value{x.ptr, c64(x.row), r.ptr, c64(r.panel), depth, d.ptr, c64(d.row), rows, vecs, acc, b.then(r, vecs)}
 		if !b.machine.codeTiles(r.elem) || b.shape == nil {
 			b.call(b.fixedProduct(key), args...)
 			return

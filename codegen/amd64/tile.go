@@ -162,15 +162,18 @@ type block struct {
 	places  map[*kernel.Tile]place
 	views   map[*kernel.Tile]*kernel.Load // tiles that are where they would be loaded from
 	turns   map[*kernel.Tile]right        // copies of tiles, transposed, that are up to date
-	fixed   map[*kernel.Tile]fixed        // left operands in whole numbers, for the loop that is emitted
+	fixed   map[*kernel.Tile]fixed        // left operands in whole numbers that are up to date
 	copies  map[copyKey]copied            // copies in squares or strips that are up to date
 	written map[*kernel.Tile]bool         // by a statement that every path here has passed
 	sums    map[*kernel.Tile]sum          // sums that have no product yet
 	ahead   map[string]*ints.Expr         // what becomes of variables in the next turn of a loop whose loads run ahead
 	turn    turn                          // of the loop that is emitted
 	pieces  []piece
-	pos     int  // the statement's position, as lifetimes counts
-	rest    span // from the statement to the end of its list
+	after   []kernel.Stmt // behind the statement in its list
+	// firstCodes is the right operand of the list's first product with codes.
+	firstCodes right
+	pos        int  // the statement's position, as lifetimes counts
+	rest       span // from the statement to the end of its list
 }
 
 func padded(n int64) int64 { return (n + lanes - 1) / lanes * lanes }
