@@ -110,16 +110,7 @@ func TestCodedRows(t *testing.T) {
 			setRows(rng, k.Bufs[1], ms[1])
 			want := clone(ms)
 			exactGroups(k, want, firsts[k], strings.Contains(k.Name, "true"))
-			for _, workers := range []int{1, 3} {
-				got := p.run(t, k, ms, nil, workers)
-				for i := range int64(len(want[2]) / 4) {
-					g, w := float32(got[2].Float(kernel.F32, i)), float32(want[2].Float(kernel.F32, i))
-					if math.Float32bits(g) != math.Float32bits(w) && (g == g || w == w) {
-						t.Errorf("%s, %s, %d workers: element %d is %v, not %v", m.Name, k.Name, workers, i, g, w)
-						break
-					}
-				}
-			}
+			p.toTheBit(t, m.Name, k, ms, want[2])
 		}
 	}
 }

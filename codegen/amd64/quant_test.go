@@ -175,6 +175,21 @@ func setOperand(rng *rand.Rand, m kernel.Memory, group, cols int) {
 	}
 }
 
+// toTheBit runs a kernel whose third buffer is f32 and holds want afterwards.
+func (p *program) toTheBit(t *testing.T, machine string, k *kernel.Kernel, ms []kernel.Memory, want kernel.Memory) {
+	t.Helper()
+	for _, workers := range []int{1, 3} {
+		got := p.run(t, k, ms, nil, workers)[2]
+		for i := range int64(len(want) / 4) {
+			g, w := float32(got.Float(kernel.F32, i)), float32(want.Float(kernel.F32, i))
+			if math.Float32bits(g) != math.Float32bits(w) && (g == g || w == w) {
+				t.Errorf("%s, %s, %d workers: element %d is %v, not %v", machine, k.Name, workers, i, g, w)
+				break
+			}
+		}
+	}
+}
+
 // Products with quantised operands sum each group's codes and add that times its
 // scale, for few rows and many, whatever ends early.
 func TestQuantisedProducts(t *testing.T) {
@@ -201,16 +216,7 @@ func TestQuantisedProducts(t *testing.T) {
 			ms = []kernel.Memory{ms[0], w, ms[1]}
 			want := clone(ms)
 			byGroups(k, want, strings.HasSuffix(k.Name, "true"), m.fixes(k.Bufs[1].Elem))
-			for _, workers := range []int{1, 3} {
-				got := p.run(t, k, ms, nil, workers)
-				for i := range int64(len(want[2]) / 4) {
-					g, w := float32(got[2].Float(kernel.F32, i)), float32(want[2].Float(kernel.F32, i))
-					if math.Float32bits(g) != math.Float32bits(w) && (g == g || w == w) {
-						t.Errorf("%s, %s, %d workers: element %d is %v, not %v", m.Name, k.Name, workers, i, g, w)
-						break
-					}
-				}
-			}
+			p.toTheBit(t, m.Name, k, ms, want[2])
 		}
 	}
 }
